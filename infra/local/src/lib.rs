@@ -1,0 +1,3 @@
+//! The local cloud: the AWS services that the pipeline uses, on one loopback port, durable and with their limits.
+
+pub mod wire;

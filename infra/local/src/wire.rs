@@ -1,0 +1,56 @@
+//! What every JSON service of the local cloud shares: its error shape, and reading and writing of bodies.
+//!
+//! AWS JSON 1.0/1.1: one POST to `/`, the operation in `X-Amz-Target`, an error as
+//! `{"__type": code, "message": text}` with status 400, or 500 when the fault is the service's own.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A failure as a service puts it on the wire.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct ServiceError {
+    /// HTTP status: 400 for the caller's faults, 500 for ours.
+    pub status: u16,
+    /// The service's own name of the error, such as `ResourceNotFoundException`.
+    pub code: &'static str,
+    /// One sentence for a person.
+    pub message: String,
+}
+
+impl ServiceError {
+    /// A fault of the caller: status 400.
+    pub fn client(code: &'static str, message: impl Into<String>) -> Self {
+        Self { status: 400, code, message: message.into() }
+    }
+
+    /// A fault of ours: status 500.
+    pub fn internal(code: &'static str, message: impl Into<String>) -> Self {
+        Self { status: 500, code, message: message.into() }
+    }
+
+    /// The operation exists at AWS and not here.
+    pub fn not_here(service: &str, operation: &str) -> Self {
+        Self::client(
+            "UnknownOperationException",
+            format!("{service} {operation} is not implemented by the Millrace local cloud"),
+        )
+    }
+}
+
+/// Reads a request body.
+///
+/// # Errors
+/// `SerializationException` when the body is not JSON of the operation's shape.
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ServiceError> {
+    let body = if body.is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body).map_err(|error| ServiceError::client("SerializationException", error.to_string()))
+}
+
+/// Writes an answer's body.
+///
+/// # Errors
+/// `InternalFailure` when the answer cannot be written as JSON.
+pub fn answer<T: Serialize>(value: &T) -> Result<Vec<u8>, ServiceError> {
+    serde_json::to_vec(value).map_err(|error| ServiceError::internal("InternalFailure", error.to_string()))
+}
