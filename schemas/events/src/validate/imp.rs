@@ -1,0 +1,153 @@
+//! The rules of `imp`: what is offered, in which media types, for how much.
+
+use std::collections::HashSet;
+
+use crate::json::Json;
+use crate::validate::findings::{Findings, Node};
+use crate::violation::Place;
+
+/// A multiplier above this is possible and more often a fault (rule `imp.qty.multiplier`).
+const MULTIPLIER_PLAUSIBLE_MAX: f64 = 10_000.0;
+
+pub(super) fn check_all(findings: &mut Findings, request: Node<'_, '_>) {
+    let place = request.place.key("imp");
+    let imps = match request.value.get("imp") {
+        Some(Json::Array(imps)) if !imps.is_empty() => imps,
+        Some(_) | None => {
+            findings.error("imp.required", "3.2.1", &place, "must be an array of at least one imp");
+            return;
+        }
+    };
+    let mut ids = HashSet::new();
+    for (index, imp) in imps.iter().enumerate() {
+        let imp_place = place.index(index);
+        if !matches!(imp, Json::Object(_)) {
+            findings.error("field.type", "3.2.4", &imp_place, "must be an object");
+            continue;
+        }
+        let node = Node { value: imp, place: &imp_place, section: "3.2.4" };
+        findings.required_text(node, "id", "imp.id.required");
+        let id = imp.get("id").and_then(Json::as_str).filter(|id| !id.is_empty());
+        if id.is_some_and(|id| !ids.insert(id)) {
+            findings.error("imp.id.unique", "3.2.4", &imp_place.key("id"), "must be unique in the request");
+        }
+        check(findings, node);
+    }
+}
+
+fn check(findings: &mut Findings, imp: Node<'_, '_>) {
+    media_types(findings, imp);
+    findings.floor(imp);
+    findings.flags(imp, &["instl", "secure"]);
+    findings.counts(imp, &["exp"]);
+    quantity(findings, imp);
+    deals(findings, imp);
+    metrics(findings, imp);
+}
+
+fn media_types(findings: &mut Findings, imp: Node<'_, '_>) {
+    let banner = findings.object(imp, "banner");
+    let video = findings.object(imp, "video");
+    let audio = findings.object(imp, "audio");
+    let native = findings.object(imp, "native");
+    if ["banner", "video", "audio", "native"].iter().all(|key| imp.value.get(key).is_none()) {
+        findings.error("imp.media_type.required", "3.2.4", imp.place, "must have a banner, video, audio or native");
+    }
+    if let Some(banner) = banner {
+        let place = imp.place.key("banner");
+        let node = Node { value: banner, place: &place, section: "3.2.6" };
+        findings.counts(node, &["w", "h"]);
+        formats(findings, node);
+    }
+    if let Some(video) = video {
+        let place = imp.place.key("video");
+        timed_media(findings, Node { value: video, place: &place, section: "3.2.7" }, "imp.video.mimes");
+    }
+    if let Some(audio) = audio {
+        let place = imp.place.key("audio");
+        timed_media(findings, Node { value: audio, place: &place, section: "3.2.8" }, "imp.audio.mimes");
+    }
+    if let Some(native) = native {
+        let place = imp.place.key("native");
+        let node = Node { value: native, place: &place, section: "3.2.9" };
+        findings.required_text(node, "request", "imp.native.request");
+    }
+}
+
+fn formats(findings: &mut Findings, banner: Node<'_, '_>) {
+    let place = banner.place.key("format");
+    for (index, format) in findings.array(banner, "format").iter().enumerate() {
+        let format_place = place.index(index);
+        let node = Node { value: format, place: &format_place, section: "3.2.10" };
+        findings.counts(node, &["w", "h", "wratio", "hratio", "wmin"]);
+    }
+}
+
+fn timed_media(findings: &mut Findings, media: Node<'_, '_>, mimes_code: &'static str) {
+    findings.required_elements(media, "mimes", mimes_code);
+    let durations = ["minduration", "maxduration"];
+    findings.counts(media, &["w", "h", "sequence", "minbitrate", "maxbitrate", "minduration", "maxduration"]);
+    let [min, max] = durations.map(|key| media.value.get(key).and_then(Json::as_i64));
+    let is_exclusive = media.value.get("rqddurs").is_some_and(|value| !value.elements().is_empty());
+    if is_exclusive && (min.is_some() || max.is_some()) {
+        let place = media.place.key("rqddurs");
+        findings.error("imp.video.rqddurs", media.section, &place, "must stand without minduration and maxduration");
+    }
+    if let (Some(min), Some(max)) = (min, max)
+        && min > max
+        && max != 0
+    {
+        let place = media.place.key("minduration");
+        findings.error("imp.video.rqddurs", media.section, &place, "must not be above maxduration");
+    }
+}
+
+fn quantity(findings: &mut Findings, imp: Node<'_, '_>) {
+    let Some(qty) = findings.object(imp, "qty") else { return };
+    let place = imp.place.key("qty");
+    let node = Node { value: qty, place: &place, section: "3.2.31" };
+    let multiplier = qty.get("multiplier").and_then(Json::as_f64);
+    let is_positive = multiplier.is_some_and(|multiplier| multiplier > 0.0 && multiplier.is_finite());
+    if !is_positive {
+        let place = place.key("multiplier");
+        findings.error("imp.qty.multiplier", node.section, &place, "must be a number greater than 0");
+    } else if multiplier.is_some_and(|multiplier| multiplier > MULTIPLIER_PLAUSIBLE_MAX) {
+        findings.warning("imp.qty.multiplier", node.section, &place.key("multiplier"), "is above 10,000");
+    }
+    if qty.get("sourcetype").and_then(Json::as_i64) == Some(1) {
+        findings.required_text(node, "vendor", "imp.qty.vendor");
+    }
+}
+
+fn deals(findings: &mut Findings, imp: Node<'_, '_>) {
+    let Some(pmp) = findings.object(imp, "pmp") else { return };
+    let pmp_place = imp.place.key("pmp");
+    let pmp_node = Node { value: pmp, place: &pmp_place, section: "3.2.11" };
+    let place = pmp_place.key("deals");
+    for (index, deal) in findings.array(pmp_node, "deals").iter().enumerate() {
+        let deal_place = place.index(index);
+        let node = Node { value: deal, place: &deal_place, section: "3.2.12" };
+        findings.required_text(node, "id", "imp.deals.id");
+        findings.floor(node);
+        let Some(at) = deal.get("at") else { continue };
+        if !matches!(at.as_i64(), Some(1..=3 | 500..)) {
+            findings.error("at", node.section, &deal_place.key("at"), "must be 1, 2, 3, or 500 and above");
+        }
+    }
+}
+
+fn metrics(findings: &mut Findings, imp: Node<'_, '_>) {
+    let place = imp.place.key("metric");
+    for (index, metric) in findings.array(imp, "metric").iter().enumerate() {
+        let metric_place = place.index(index);
+        let node = Node { value: metric, place: &metric_place, section: "3.2.5" };
+        findings.required_text(node, "type", "imp.metric.type");
+        if metric.get("value").and_then(Json::as_f64).is_none() {
+            required_number(findings, &metric_place);
+        }
+    }
+}
+
+fn required_number(findings: &mut Findings, metric: &Place<'_>) {
+    findings.error("imp.metric.value", "3.2.5", &metric.key("value"), "must be a number");
+}
