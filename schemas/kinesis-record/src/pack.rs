@@ -1,0 +1,254 @@
+//! Packs user records into one aggregated record. The size is exact at every moment, before a byte is encoded.
+
+use std::{
+    collections::{HashMap, hash_map::RandomState},
+    hash::BuildHasher,
+};
+
+use bytes::Bytes;
+use md5::{Digest, Md5};
+
+use crate::{
+    DIGEST_BYTES, MAGIC,
+    wire::{aggregated, delimited_len, put_delimited_header, put_varint_field, record, varint_field_len},
+};
+
+/// An aggregated record that is being filled.
+///
+/// Partition keys and explicit hash keys are written once each, in tables; records point into them. Payloads are held as
+/// [`Bytes`] and copied exactly once, by [`encode`](AggregateBuilder::encode).
+///
+/// ```
+/// use bytes::Bytes;
+/// use kinesis_record::{AggregateBuilder, Unpacked, unpack};
+///
+/// let mut builder = AggregateBuilder::new();
+/// builder.push("screen-17", None, Bytes::from_static(b"one"));
+/// builder.push("screen-18", None, Bytes::from_static(b"two"));
+/// let data = builder.encode();
+/// assert_eq!(data.len(), builder.size());
+///
+/// let Ok(Unpacked::Aggregate(records)) = unpack(&data) else { panic!("just packed") };
+/// assert_eq!(&*records[1].partition_key, "screen-18");
+/// assert_eq!(records[1].data, "two");
+/// ```
+#[derive(Debug, Default)]
+pub struct AggregateBuilder {
+    partition_keys: KeyTable,
+    hash_keys: HashKeyTable,
+    records: Vec<Entry>,
+    /// Bytes of the record messages, with their tags and lengths.
+    records_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    partition_key: usize,
+    hash_key: Option<usize>,
+    data: Bytes,
+}
+
+impl AggregateBuilder {
+    /// An aggregate without records.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many records are in it.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether no record is in it.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// The exact number of bytes that [`encode`](AggregateBuilder::encode) returns now.
+    pub fn size(&self) -> usize {
+        MAGIC.len() + self.partition_keys.bytes + self.hash_keys.bytes + self.records_bytes + DIGEST_BYTES
+    }
+
+    /// The exact number of bytes after one more such record.
+    pub fn size_with(&self, partition_key: &str, explicit_hash_key: Option<u128>, data_len: usize) -> usize {
+        let (key_index, key_bytes) = match self.partition_keys.find(partition_key) {
+            Some(index) => (index, 0),
+            None => (self.partition_keys.ends.len(), delimited_len(partition_key.len())),
+        };
+        let (hash_key_index, hash_key_bytes) = match explicit_hash_key {
+            None => (None, 0),
+            Some(hash_key) => match self.hash_keys.index.get(&hash_key) {
+                Some(index) => (Some(*index), 0),
+                None => (Some(self.hash_keys.keys.len()), delimited_len(decimal_len(hash_key))),
+            },
+        };
+        self.size() + key_bytes + hash_key_bytes + delimited_len(entry_len(key_index, hash_key_index, data_len))
+    }
+
+    /// Adds a record; its sub-sequence number is the number of records before it.
+    pub fn push(&mut self, partition_key: &str, explicit_hash_key: Option<u128>, data: Bytes) {
+        let partition_key = self.partition_keys.insert(partition_key);
+        let hash_key = explicit_hash_key.map(|hash_key| self.hash_keys.insert(hash_key));
+        self.records_bytes += delimited_len(entry_len(partition_key, hash_key, data.len()));
+        self.records.push(Entry { partition_key, hash_key, data });
+    }
+
+    /// The aggregated record: magic, message, MD5 of the message. The same builder always encodes to the same bytes.
+    pub fn encode(&self) -> Bytes {
+        let mut out = Vec::with_capacity(self.size());
+        out.extend_from_slice(&MAGIC);
+        self.encode_message(&mut out);
+        let (_, message) = out.split_at(MAGIC.len());
+        let digest = Md5::digest(message);
+        out.extend_from_slice(&digest);
+        debug_assert_eq!(out.len(), self.size(), "the predicted size is the encoded size");
+        out.into()
+    }
+
+    fn encode_message(&self, out: &mut Vec<u8>) {
+        for key in self.partition_keys.iter() {
+            put_delimited_header(out, aggregated::PARTITION_KEY, key.len());
+            out.extend_from_slice(key.as_bytes());
+        }
+        for hash_key in &self.hash_keys.keys {
+            let decimal = hash_key.to_string();
+            put_delimited_header(out, aggregated::EXPLICIT_HASH_KEY, decimal.len());
+            out.extend_from_slice(decimal.as_bytes());
+        }
+        for entry in &self.records {
+            let entry_bytes = entry_len(entry.partition_key, entry.hash_key, entry.data.len());
+            put_delimited_header(out, aggregated::RECORD, entry_bytes);
+            // proto2 `required`: index 0 and empty data are written too, or Java readers refuse the whole message.
+            put_varint_field(out, record::PARTITION_KEY_INDEX, entry.partition_key);
+            if let Some(hash_key) = entry.hash_key {
+                put_varint_field(out, record::EXPLICIT_HASH_KEY_INDEX, hash_key);
+            }
+            put_delimited_header(out, record::DATA, entry.data.len());
+            out.extend_from_slice(&entry.data);
+        }
+    }
+}
+
+/// Bytes of one record message, without its own tag and length.
+fn entry_len(partition_key: usize, hash_key: Option<usize>, data_len: usize) -> usize {
+    varint_field_len(partition_key) + hash_key.map_or(0, varint_field_len) + delimited_len(data_len)
+}
+
+fn decimal_len(value: u128) -> usize {
+    value.checked_ilog10().map_or(1, |log| usize::try_from(log).expect("at most 38") + 1)
+}
+
+/// Partition keys, each written once. The texts lie in one string; the index maps a text's hash to its place.
+#[derive(Debug, Default)]
+struct KeyTable {
+    text: String,
+    /// Where each key ends in `text`.
+    ends: Vec<usize>,
+    /// Two keys of one hash merely cost a second table entry: a found place is always compared.
+    index: HashMap<u64, usize>,
+    hasher: RandomState,
+    bytes: usize,
+}
+
+impl KeyTable {
+    fn get(&self, index: usize) -> Option<&str> {
+        let start = match index.checked_sub(1) {
+            Some(before) => *self.ends.get(before)?,
+            None => 0,
+        };
+        self.text.get(start..*self.ends.get(index)?)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &str> {
+        (0..self.ends.len()).filter_map(|index| self.get(index))
+    }
+
+    fn find(&self, key: &str) -> Option<usize> {
+        let index = *self.index.get(&self.hasher.hash_one(key))?;
+        (self.get(index) == Some(key)).then_some(index)
+    }
+
+    fn insert(&mut self, key: &str) -> usize {
+        if let Some(index) = self.find(key) {
+            return index;
+        }
+        let index = self.ends.len();
+        self.text.push_str(key);
+        self.ends.push(self.text.len());
+        self.index.insert(self.hasher.hash_one(key), index);
+        self.bytes += delimited_len(key.len());
+        index
+    }
+}
+
+#[derive(Debug, Default)]
+struct HashKeyTable {
+    keys: Vec<u128>,
+    index: HashMap<u128, usize>,
+    bytes: usize,
+}
+
+impl HashKeyTable {
+    fn insert(&mut self, hash_key: u128) -> usize {
+        if let Some(index) = self.index.get(&hash_key) {
+            return *index;
+        }
+        let index = self.keys.len();
+        self.keys.push(hash_key);
+        self.index.insert(hash_key, index);
+        self.bytes += delimited_len(decimal_len(hash_key));
+        index
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use md5::{Digest, Md5};
+
+    use super::AggregateBuilder;
+
+    /// Partition key, explicit hash key, payload.
+    type Put<'a> = (&'a str, Option<u128>, &'a [u8]);
+
+    fn check(records: &[Put<'_>], message: &[u8]) {
+        let mut builder = AggregateBuilder::new();
+        for (key, hash_key, data) in records {
+            let predicted = builder.size_with(key, *hash_key, data.len());
+            builder.push(key, *hash_key, Bytes::copy_from_slice(data));
+            assert_eq!(builder.size(), predicted);
+        }
+        let mut expect = vec![0xF3, 0x89, 0x9A, 0xC2];
+        expect.extend_from_slice(message);
+        expect.extend_from_slice(&Md5::digest(message));
+        assert_eq!(builder.encode(), expect);
+        assert_eq!(builder.size(), expect.len());
+        assert_eq!(builder.len(), records.len());
+    }
+
+    #[test]
+    fn index_zero_and_empty_data_are_written() {
+        check(&[("a", None, b"")], &[0x0A, 1, b'a', 0x1A, 4, 0x08, 0x00, 0x1A, 0x00]);
+    }
+
+    #[test]
+    fn keys_are_written_once() {
+        check(
+            &[("a", Some(0), b"x"), ("b", None, b"y"), ("a", Some(0), b"z")],
+            &[
+                0x0A, 1, b'a', 0x0A, 1, b'b', 0x12, 1, b'0', //
+                0x1A, 7, 0x08, 0, 0x10, 0, 0x1A, 1, b'x', //
+                0x1A, 5, 0x08, 1, 0x1A, 1, b'y', //
+                0x1A, 7, 0x08, 0, 0x10, 0, 0x1A, 1, b'z',
+            ],
+        );
+    }
+
+    #[test]
+    fn hash_keys_are_decimal() {
+        let mut message = vec![0x0A, 0, 0x12, 39];
+        message.extend_from_slice(b"340282366920938463463374607431768211455");
+        message.extend_from_slice(&[0x1A, 6, 0x08, 0, 0x10, 0, 0x1A, 0]);
+        check(&[("", Some(u128::MAX), b"")], &message);
+    }
+}
