@@ -12,8 +12,12 @@ XBD XCD XCG XDR XOF XPD XPF XPT XSU XTS XUA XXX YER ZAR ZMW ZWG";
 
 /// Whether the code is an active one. Codes are upper case; anything else is not a code.
 pub fn is_active(code: &str) -> bool {
-    let is_code_shaped = code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase());
-    is_code_shaped && ACTIVE.split(' ').any(|active| active == code)
+    is_code_shaped(code) && ACTIVE.split(' ').any(|active| active == code)
+}
+
+/// Whether the text is three upper-case letters.
+pub fn is_code_shaped(code: &str) -> bool {
+    code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// Deepest nesting that is read: real bid requests stay below 12; 40 is what the validator rules allow.
 pub const DEPTH_MAX: usize = 40;
@@ -216,7 +216,9 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expect: Option<Json<'_>>) {
-        assert_eq!(Json::parse(text.as_bytes()).ok(), expect, "{text}");
+        let parsed = Json::parse(text.as_bytes()).ok();
+        assert!(parsed == expect, "{text}: {parsed:?}, not {expect:?}");
+        drop(expect);
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub fn play_cost_micros(cpm_micros: i64, multiplier_e4: i64) -> Option<i64> {
 
 fn scaled(value: f64, steps: f64) -> Option<i64> {
     let scaled = (value * steps).round_ties_even();
-    let fits = scaled >= 0.0 && scaled < 9.2e18;
+    let fits = (0.0..9.2e18).contains(&scaled);
     #[expect(clippy::cast_possible_truncation, reason = "checked to be within 63 bits, and whole")]
     fits.then_some(scaled as i64)
 }

@@ -1,2 +1,46 @@
-//! placeholder
-fn main() {}
+//! The Lambda function of the raw stream's event source mapping.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use aws_lambda_events::event::kinesis::KinesisEvent;
+use kinesis_producer::Producer;
+use lambda_runtime::{LambdaEvent, service_fn};
+use object_store::ObjectStoreExt as _;
+
+use enrich::failed::FailedEvents;
+use enrich::screens::Screens;
+use enrich::{Config, Enricher};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    lambda_runtime::tracing::init_default_subscriber();
+    let vars: Vec<(String, String)> = std::env::vars().collect();
+    let config = Config::from_vars(vars.clone())?;
+    let screens = Arc::new(read_screens(&config, vars).await?);
+    tracing::info!(screens = screens.len(), "screens table read");
+    let aws = aws_config::load_from_env().await;
+    let producer_config = kinesis_producer::Config::new(&config.enriched_stream);
+    let producer = Producer::start(producer_config, aws_sdk_kinesis::Client::new(&aws)).await?;
+    let failed = FailedEvents::new(aws_sdk_firehose::Client::new(&aws), config.failed_delivery_stream);
+    let enricher = Enricher::new(screens, producer, failed);
+    let handler = |event: LambdaEvent<KinesisEvent>| {
+        let enricher = enricher.clone();
+        async move { enricher.handle(event.payload, now_ms()).await }
+    };
+    lambda_runtime::run(service_fn(handler)).await.map_err(anyhow::Error::from_boxed)
+}
+
+async fn read_screens(config: &Config, vars: Vec<(String, String)>) -> anyhow::Result<Screens> {
+    let options = vars.into_iter().map(|(name, value)| (name.to_lowercase(), value));
+    let (store, path) = object_store::parse_url_opts(&config.screens_url, options).context("open the screens table")?;
+    let table = store.get(&path).await.context("read the screens table")?.bytes().await?;
+    Ok(Screens::from_ndjson(&table)?)
+}
+
+fn now_ms() -> i64 {
+    #[expect(clippy::disallowed_methods, reason = "the rim of the function is where its clock is read")]
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+}

@@ -77,20 +77,37 @@ impl Findings {
         }
     }
 
-    /// A required array of at least one element.
-    pub(super) fn required_elements(&mut self, node: Node<'_, '_>, key: &str, code: &'static str) {
-        if node.value.get(key).is_none_or(|value| value.elements().is_empty()) {
-            self.error(code, node.section, &node.place.key(key), "must be an array of at least one element");
-        }
-    }
-
-    /// Flags: 0 or 1 where present.
-    pub(super) fn flags(&mut self, node: Node<'_, '_>, keys: &[&str]) {
+    /// Flags that decide what may be done with the data: 0 or 1 where present.
+    pub(super) fn legal_flags(&mut self, node: Node<'_, '_>, keys: &[&str]) {
         for key in keys {
             let Some(value) = node.value.get(key) else { continue };
             if !matches!(value.as_i64(), Some(0 | 1)) {
                 self.error("flags", node.section, &node.place.key(key), "must be 0 or 1");
             }
+        }
+    }
+
+    /// Other flags: numbers where present. Senders put other numbers than 0 and 1 there; those only mark the row.
+    pub(super) fn flags(&mut self, node: Node<'_, '_>, keys: &[&str]) {
+        for key in keys {
+            let Some(value) = node.value.get(key) else { continue };
+            let place = node.place.key(key);
+            match value.as_i64() {
+                Some(0 | 1) => {}
+                Some(_) => self.warning("flags", node.section, &place, "should be 0 or 1"),
+                None => self.error("flags", node.section, &place, "must be 0 or 1"),
+            }
+        }
+    }
+
+    /// A currency: shaped like a code; a code that ISO 4217 does not list as active only marks the row.
+    pub(super) fn currency(&mut self, code: &'static str, section: &'static str, place: &Place<'_>, value: &Json<'_>) {
+        match value.as_str() {
+            Some(currency) if crate::currency::is_active(currency) => {}
+            Some(currency) if crate::currency::is_code_shaped(currency) => {
+                self.warning(code, section, place, "should be an active ISO 4217 code");
+            }
+            Some(_) | None => self.error(code, section, place, "must be an ISO 4217 code"),
         }
     }
 
@@ -104,18 +121,20 @@ impl Findings {
         }
     }
 
-    /// A price per thousand and its currency.
+    /// A price per thousand and its currency. A negative floor is read as none.
     pub(super) fn floor(&mut self, node: Node<'_, '_>) {
-        if let Some(value) = node.value.get("bidfloor")
-            && value.as_f64().and_then(crate::money::cpm_micros).is_none()
-        {
-            self.error("imp.bidfloor", node.section, &node.place.key("bidfloor"), "must be a number, 0 or greater");
+        if let Some(value) = node.value.get("bidfloor") {
+            let place = node.place.key("bidfloor");
+            match value.as_f64() {
+                None => self.error("imp.bidfloor", node.section, &place, "must be a number"),
+                Some(floor) if crate::money::cpm_micros(floor).is_some() => {}
+                Some(_) => {
+                    self.warning("imp.bidfloor", node.section, &place, "should be 0 or greater, and is read as 0")
+                }
+            }
         }
-        if let Some(value) = node.value.get("bidfloorcur")
-            && !value.as_str().is_some_and(crate::currency::is_active)
-        {
-            let place = node.place.key("bidfloorcur");
-            self.error("imp.bidfloor", node.section, &place, "must be an active ISO 4217 code");
+        if let Some(value) = node.value.get("bidfloorcur") {
+            self.currency("imp.bidfloor", node.section, &node.place.key("bidfloorcur"), value);
         }
     }
 }

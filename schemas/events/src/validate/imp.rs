@@ -68,9 +68,7 @@ fn media_types(findings: &mut Findings, imp: Node<'_, '_>) {
         timed_media(findings, Node { value: audio, place: &place, section: "3.2.8" }, "imp.audio.mimes");
     }
     if let Some(native) = native {
-        let place = imp.place.key("native");
-        let node = Node { value: native, place: &place, section: "3.2.9" };
-        findings.required_text(node, "request", "imp.native.request");
+        native_request(findings, imp, native);
     }
 }
 
@@ -83,15 +81,48 @@ fn formats(findings: &mut Findings, banner: Node<'_, '_>) {
     }
 }
 
+/// A native object without anything in it offers nothing, unless a template of the exchange completes the imp.
+/// Older senders name the markup otherwise; without `request` the row is marked.
+fn native_request(findings: &mut Findings, imp: Node<'_, '_>, native: &Json<'_>) {
+    if native.get("request").and_then(Json::as_str).is_some_and(|request| !request.is_empty()) {
+        return;
+    }
+    let place = imp.place.key("native");
+    let request_place = place.key("request");
+    let template =
+        imp.value.at(&["ext", "prebid", "imp"]).or_else(|| imp.value.at(&["ext", "prebid", "storedrequest"]));
+    let is_empty = matches!(native, Json::Object(members) if members.is_empty());
+    if is_empty && template.is_none() {
+        findings.error("imp.native.request", "3.2.9", &request_place, "must be a string that is not empty");
+    } else {
+        findings.warning("imp.native.request", "3.2.9", &request_place, "should be a string that is not empty");
+    }
+}
+
+/// An empty list says that no type is supported; no list, which is common, leaves it open and marks the row.
+fn mimes(findings: &mut Findings, media: Node<'_, '_>, code: &'static str) {
+    let place = media.place.key("mimes");
+    match media.value.get("mimes") {
+        Some(Json::Array(mimes)) if !mimes.is_empty() => {}
+        Some(_) => findings.error(code, media.section, &place, "must be an array of at least one element"),
+        None => findings.warning(code, media.section, &place, "should be an array of at least one element"),
+    }
+}
+
 fn timed_media(findings: &mut Findings, media: Node<'_, '_>, mimes_code: &'static str) {
-    findings.required_elements(media, "mimes", mimes_code);
+    mimes(findings, media, mimes_code);
     let durations = ["minduration", "maxduration"];
     findings.counts(media, &["w", "h", "sequence", "minbitrate", "maxbitrate", "minduration", "maxduration"]);
     let [min, max] = durations.map(|key| media.value.get(key).and_then(Json::as_i64));
     let is_exclusive = media.value.get("rqddurs").is_some_and(|value| !value.elements().is_empty());
     if is_exclusive && (min.is_some() || max.is_some()) {
         let place = media.place.key("rqddurs");
-        findings.error("imp.video.rqddurs", media.section, &place, "must stand without minduration and maxduration");
+        findings.warning(
+            "imp.video.rqddurs",
+            media.section,
+            &place,
+            "should stand without minduration and maxduration",
+        );
     }
     if let (Some(min), Some(max)) = (min, max)
         && min > max

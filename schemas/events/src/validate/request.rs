@@ -20,7 +20,7 @@ pub(super) fn check(findings: &mut Findings, request: &Json<'_>, policy: Policy)
     currencies(findings, node);
     if let Some(regs) = findings.object(node, "regs") {
         let place = Place::ROOT.key("regs");
-        findings.flags(Node { value: regs, place: &place, section: "3.2.3" }, &["coppa", "gdpr"]);
+        findings.legal_flags(Node { value: regs, place: &place, section: "3.2.3" }, &["coppa", "gdpr"]);
     }
     source(findings, node);
     for key in ["user", "ext"] {
@@ -66,9 +66,7 @@ fn auction_type(findings: &mut Findings, node: Node<'_, '_>) {
 fn currencies(findings: &mut Findings, node: Node<'_, '_>) {
     let place = node.place.key("cur");
     for (index, currency) in findings.array(node, "cur").iter().enumerate() {
-        if !currency.as_str().is_some_and(crate::currency::is_active) {
-            findings.error("cur", node.section, &place.index(index), "must be an active ISO 4217 code");
-        }
+        findings.currency("cur", node.section, &place.index(index), currency);
     }
 }
 

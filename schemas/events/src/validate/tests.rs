@@ -10,7 +10,10 @@ const GOOD: &str = r#"{"id":"r1","imp":[{"id":"1","video":{"mimes":["video/mp4"]
 
 fn findings(text: &str) -> Vec<String> {
     let json = Json::parse(text.as_bytes()).expect("the case is JSON");
-    let list = |violation: Violation| format!("{} {}", violation.code, violation.path);
+    let list = |violation: Violation| {
+        let mark = if violation.severity == Severity::Warning { "warning " } else { "" };
+        format!("{mark}{} {}", violation.code, violation.path)
+    };
     ad_request(&json, Policy::default()).into_iter().map(list).collect()
 }
 
@@ -55,10 +58,15 @@ fn channels() {
 fn media() {
     check(r#"["video/mp4"]"#, "[]", &["imp.video.mimes /imp/0/video/mimes"]);
     check(r#""minduration":5"#, r#""minduration":20"#, &["imp.video.rqddurs /imp/0/video/minduration"]);
-    check(r#""minduration":5"#, r#""rqddurs":[15]"#, &["imp.video.rqddurs /imp/0/video/rqddurs"]);
+    check(r#""minduration":5"#, r#""rqddurs":[15]"#, &["warning imp.video.rqddurs /imp/0/video/rqddurs"]);
     check(r#""minduration":5"#, r#""minduration":-5"#, &["field.count /imp/0/video/minduration"]);
     check(r#""video":{"#, r#""native":{},"video":{"#, &["imp.native.request /imp/0/native/request"]);
-    check(r#""video":{"#, r#""audio":{},"video":{"#, &["imp.audio.mimes /imp/0/audio/mimes"]);
+    check(r#""video":{"#, r#""audio":{},"video":{"#, &["warning imp.audio.mimes /imp/0/audio/mimes"]);
+    let with_native = |native: &str| format!(r#""native":{native},"video":{{"#);
+    check(r#""video":{"#, &with_native(r#"{"request":""}"#), &["warning imp.native.request /imp/0/native/request"]);
+    let templated = r#"{},"ext":{"prebid":{"imp":{}}}"#;
+    check(r#""video":{"#, &with_native(templated), &["warning imp.native.request /imp/0/native/request"]);
+    check(r#"["video/mp4"]"#, "7", &["imp.video.mimes /imp/0/video/mimes"]);
     check(r#""video":{"#, r#""banner":7,"video":{"#, &["field.type /imp/0/banner"]);
     check(r#""video":{"#, r#""banner":{"w":-1},"video":{"#, &["field.count /imp/0/banner/w"]);
     let format = r#""banner":{"format":[{"w":1,"h":1},{"w":1.5}]},"video":{"#;
@@ -67,12 +75,13 @@ fn media() {
 
 #[test]
 fn prices_and_quantities() {
-    check(r#""bidfloor":2.5"#, r#""bidfloor":-1"#, &["imp.bidfloor /imp/0/bidfloor"]);
+    check(r#""bidfloor":2.5"#, r#""bidfloor":-1"#, &["warning imp.bidfloor /imp/0/bidfloor"]);
     check(r#""bidfloor":2.5"#, r#""bidfloor":"2.5""#, &["imp.bidfloor /imp/0/bidfloor"]);
     check(r#""bidfloorcur":"USD""#, r#""bidfloorcur":"usd""#, &["imp.bidfloor /imp/0/bidfloorcur"]);
     check(r#""multiplier":14.2"#, r#""multiplier":0"#, &["imp.qty.multiplier /imp/0/qty/multiplier"]);
     check(r#""multiplier":14.2,"#, "", &["imp.qty.multiplier /imp/0/qty/multiplier"]);
-    check(r#""multiplier":14.2"#, r#""multiplier":10001"#, &["imp.qty.multiplier /imp/0/qty/multiplier"]);
+    check(r#""bidfloorcur":"USD""#, r#""bidfloorcur":"USX""#, &["warning imp.bidfloor /imp/0/bidfloorcur"]);
+    check(r#""multiplier":14.2"#, r#""multiplier":10001"#, &["warning imp.qty.multiplier /imp/0/qty/multiplier"]);
     check(r#","vendor":"geopath.org""#, "", &["imp.qty.vendor /imp/0/qty/vendor"]);
     check(r#"{"id":"d1","#, "{", &["imp.deals.id /imp/0/pmp/deals/0/id"]);
     check(r#""bidfloor":3,"at":3"#, r#""at":4"#, &["at /imp/0/pmp/deals/0/at"]);
@@ -86,10 +95,12 @@ fn the_rest_of_the_request() {
     check(r#""tmax":250"#, r#""tmax":-2"#, &["field.count /tmax"]);
     check(r#""at":1,"tmax""#, r#""at":0,"tmax""#, &["at /at"]);
     check(r#""at":1,"tmax""#, r#""at":501,"tmax""#, &[]);
-    check(r#""EUR"]"#, r#""XYZ"]"#, &["cur /cur/1"]);
-    check(r#""test":0"#, r#""test":2"#, &["flags /test"]);
+    check(r#""EUR"]"#, r#""Eur"]"#, &["cur /cur/1"]);
+    check(r#""EUR"]"#, r#""XYZ"]"#, &["warning cur /cur/1"]);
+    check(r#""test":0"#, r#""test":"1""#, &["flags /test"]);
+    check(r#""test":0"#, r#""test":2"#, &["warning flags /test"]);
     check(r#""gdpr":1"#, r#""gdpr":"1""#, &["flags /regs/gdpr"]);
-    check(r#""complete":1"#, r#""complete":2"#, &["flags /source/schain/complete"]);
+    check(r#""complete":1"#, r#""complete":2"#, &["warning flags /source/schain/complete"]);
     check(r#""exp":3600"#, r#""exp":-1"#, &["field.count /imp/0/exp"]);
     check(r#""regs":{"coppa":0,"gdpr":1}"#, r#""regs":[]"#, &["field.type /regs"]);
 }
