@@ -1,0 +1,135 @@
+//! The settings of a producer, and their bounds.
+
+use std::time::Duration;
+
+/// Largest record (data and partition key) that any stream can be set to accept: 10 MiB.
+const SERVICE_RECORD_BYTES_MAX: usize = 10 << 20;
+
+/// Smallest useful aggregate: below this the tables cost more than is gained.
+const AGGREGATE_BYTES_MIN: usize = 1 << 10;
+
+/// How a producer behaves. [`Config::new`] fills in defaults that suit most streams.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Name or ARN of the stream.
+    pub stream: String,
+    /// Pack many records into one Kinesis record (default). Otherwise every record goes as it is; order per key then costs
+    /// one round trip per record of the same key.
+    pub aggregation: bool,
+    /// How long a record may wait for company while others are on their way, 5 ms by default. A record that comes when
+    /// nothing is on its way does not wait.
+    pub linger: Duration,
+    /// Aggregates are closed at this size, 51,200 bytes by default: two PUT payload units. At least 1 KiB.
+    pub aggregate_bytes_max: usize,
+    /// Largest record, data and partition key, that the stream accepts: 1 MiB by default, at most 10 MiB. Larger ones are
+    /// refused at the door.
+    pub record_bytes_max: usize,
+    /// Bytes of records (data, key and 256 bytes of bookkeeping each) that the producer holds at most; 64 MiB by
+    /// default. `send` waits for room, `try_send` gives the record back.
+    pub buffer_bytes_max: usize,
+    /// How long a record is retried, 30 s by default. It is told to have expired then, or once the request that carries it
+    /// at that moment has ended.
+    pub record_deadline: Duration,
+    /// How long one request may take, 6 s by default. A request that took longer may have been stored none the less.
+    pub request_timeout: Duration,
+    /// Requests on their way at the same time, 8 by default. Their bodies (up to 1 MiB each, unless a single record is
+    /// larger) are memory beyond the buffer.
+    pub requests_in_flight_max: usize,
+    /// Independent lanes per shard, 1 by default, at most 64. One aggregate is on its way per lane, and each lane has its
+    /// own outer partition key: set it to the Lambda parallelization factor, or higher if the round trip is long.
+    pub lanes_per_shard: u8,
+    /// Wrap records that travel alone into aggregates too, so that each lane has a single outer partition key. Needed when
+    /// readers run with a Lambda parallelization factor above 1 and depend on the order per key. Off by default.
+    pub wrap_single_records: bool,
+    /// Share of each shard's limits (1,000 records/s, 1,000,000 bytes/s) to use, in percent; 100 by default.
+    pub rate_limit_percent: u32,
+    /// How often the shard map is read again when nothing hints that it changed; 60 s by default.
+    pub shard_map_refresh: Duration,
+}
+
+/// A setting that is out of its bounds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting} must be {bounds}")]
+pub struct ConfigError {
+    /// The field of [`Config`].
+    pub setting: &'static str,
+    /// What it has to be.
+    pub bounds: &'static str,
+}
+
+impl Config {
+    /// The defaults for `stream`, a name or an ARN.
+    pub fn new(stream: impl Into<String>) -> Self {
+        Config {
+            stream: stream.into(),
+            aggregation: true,
+            linger: Duration::from_millis(5),
+            aggregate_bytes_max: 51_200,
+            record_bytes_max: 1 << 20,
+            buffer_bytes_max: 64 << 20,
+            record_deadline: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(6),
+            requests_in_flight_max: 8,
+            lanes_per_shard: 1,
+            wrap_single_records: false,
+            rate_limit_percent: 100,
+            shard_map_refresh: Duration::from_secs(60),
+        }
+    }
+
+    /// Checks every bound; the first one that is broken is told.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let record_cost_max = self.record_bytes_max.saturating_add(crate::record::RECORD_OVERHEAD_BYTES);
+        let bounds = [
+            (!self.stream.is_empty(), "stream", "a name or an ARN"),
+            (
+                (AGGREGATE_BYTES_MIN..=self.record_bytes_max).contains(&self.aggregate_bytes_max),
+                "aggregate_bytes_max",
+                "at least 1 KiB and at most record_bytes_max",
+            ),
+            ((1..=SERVICE_RECORD_BYTES_MAX).contains(&self.record_bytes_max), "record_bytes_max", "1 to 10 MiB"),
+            (
+                (record_cost_max..=tokio::sync::Semaphore::MAX_PERMITS).contains(&self.buffer_bytes_max),
+                "buffer_bytes_max",
+                "enough for a record of record_bytes_max and its bookkeeping",
+            ),
+            (!self.record_deadline.is_zero(), "record_deadline", "more than zero"),
+            (!self.request_timeout.is_zero(), "request_timeout", "more than zero"),
+            ((1..=1000).contains(&self.requests_in_flight_max), "requests_in_flight_max", "1 to 1,000"),
+            ((1..=64).contains(&self.lanes_per_shard), "lanes_per_shard", "1 to 64"),
+            ((1..=100).contains(&self.rate_limit_percent), "rate_limit_percent", "1 to 100"),
+            (!self.shard_map_refresh.is_zero(), "shard_map_refresh", "more than zero"),
+        ];
+        match bounds.into_iter().find(|(holds, _, _)| !holds) {
+            Some((_, setting, bounds)) => Err(ConfigError { setting, bounds }),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Config;
+
+    #[test]
+    fn bounds_are_named() {
+        let check = |expect: Option<&str>, change: fn(&mut Config)| {
+            let mut config = Config::new("events");
+            change(&mut config);
+            assert_eq!(config.check().err().map(|error| error.setting), expect);
+        };
+        check(None, |_| {});
+        check(Some("stream"), |config| config.stream.clear());
+        check(Some("aggregate_bytes_max"), |config| config.aggregate_bytes_max = 100);
+        check(Some("aggregate_bytes_max"), |config| config.aggregate_bytes_max = config.record_bytes_max + 1);
+        check(Some("record_bytes_max"), |config| config.record_bytes_max = (10 << 20) + 1);
+        check(Some("buffer_bytes_max"), |config| config.buffer_bytes_max = config.record_bytes_max);
+        check(Some("record_deadline"), |config| config.record_deadline = Duration::ZERO);
+        check(Some("requests_in_flight_max"), |config| config.requests_in_flight_max = 0);
+        check(Some("lanes_per_shard"), |config| config.lanes_per_shard = 65);
+        check(Some("rate_limit_percent"), |config| config.rate_limit_percent = 0);
+        check(None, |config| config.linger = Duration::ZERO);
+    }
+}

@@ -1,0 +1,315 @@
+//! What to send, and when: the whole producer without any I/O, clock or task. The owning task tells it what happened and at
+//! what time, and asks what to do next.
+//!
+//! A record waits in its *lane* until the lane is due and the *limiter* of its shard has room; then the lane cuts a *batch*
+//! (one Kinesis record), and batches of many lanes share a *request*. A failed batch is parked and sent again, the same bytes.
+
+pub(crate) mod batch;
+pub(crate) mod outcome;
+pub(crate) mod request;
+
+mod lane;
+mod limiter;
+mod outstanding;
+mod refresh;
+mod reshard;
+mod retrier;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Instant,
+};
+
+use kinesis_record::HashRange;
+use rand::{SeedableRng, rngs::StdRng};
+use tokio::sync::oneshot;
+
+use crate::{
+    config::Config,
+    error::{Failure, PutError},
+    pipeline::{
+        batch::{Batch, Pending, Ticket},
+        lane::{Due, Lane},
+        limiter::{Limiter, PipelineClock},
+        outstanding::Outstanding,
+        refresh::Refresh,
+        request::{BatchId, Draft, InFlight, Request, RequestId},
+    },
+    record::{Delivered, Record},
+    shard_map::{Shard, ShardMap},
+    stats::{Counters, count},
+};
+pub(crate) use retrier::backoff;
+
+/// While nothing is on its way, a lane sends as soon as a quarter of the linger has passed since it last did.
+const IDLE_SPACING_DIVISOR: u32 = 4;
+
+/// A record that was admitted to the buffer.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) record: Record,
+    pub(crate) hash_key: u128,
+    pub(crate) cost: u32,
+    pub(crate) reply: oneshot::Sender<Result<Delivered, PutError>>,
+}
+
+#[derive(Debug)]
+struct ShardState {
+    shard: Shard,
+    limiter: Limiter,
+}
+
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    config: Config,
+    counters: Arc<Counters>,
+    random: StdRng,
+    started_at: Instant,
+    clock: PipelineClock,
+    /// Both in the order of their hash ranges, which cover every hash key.
+    shards: Vec<ShardState>,
+    lanes: Vec<Lane>,
+    /// Every batch that is not settled: in a request, or parked.
+    batches: HashMap<BatchId, Batch>,
+    /// Batches that are sent again from a moment on.
+    parked: BTreeSet<(Instant, BatchId)>,
+    requests: HashMap<RequestId, InFlight>,
+    outstanding: Outstanding,
+    refresh: Refresh,
+    next_id: u64,
+    freed_bytes: usize,
+    wake: Option<Instant>,
+    /// Where the round over the lanes begins; it moves on, so that no shard is always last.
+    first_lane: usize,
+    last_failure: Option<Failure>,
+    is_closing: bool,
+}
+
+impl Pipeline {
+    /// A pipeline over a map that was asked for at `now`. The `seed` only matters for the jitter of retries.
+    pub(crate) fn new(config: Config, map: &ShardMap, now: Instant, counters: Arc<Counters>, seed: u64) -> Self {
+        let refresh = Refresh::new(now, config.shard_map_refresh);
+        let mut pipeline = Pipeline {
+            config,
+            counters,
+            random: StdRng::seed_from_u64(seed),
+            started_at: now,
+            clock: PipelineClock::default(),
+            shards: Vec::new(),
+            lanes: Vec::new(),
+            batches: HashMap::new(),
+            parked: BTreeSet::new(),
+            requests: HashMap::new(),
+            outstanding: Outstanding::new(),
+            refresh,
+            next_id: 0,
+            freed_bytes: 0,
+            wake: None,
+            first_lane: 0,
+            last_failure: None,
+            is_closing: false,
+        };
+        pipeline.replace_map(map);
+        pipeline
+    }
+
+    /// Takes a record in.
+    pub(crate) fn accept(&mut self, now: Instant, accepted: Accepted) {
+        self.next_id += 1;
+        count(&self.counters.offered, 1);
+        let ticket = Ticket {
+            reply: accepted.reply,
+            hash_key: accepted.hash_key,
+            hash_key_is_explicit: accepted.record.explicit_hash_key.is_some(),
+            number: self.next_id,
+            epoch: self.outstanding.accept(),
+            cost: accepted.cost,
+            deadline: now + self.config.record_deadline,
+        };
+        self.lane_at(accepted.hash_key).push(Pending::new(accepted.record, ticket));
+    }
+
+    /// Sends everything that was accepted so far without waiting for company, and answers when all of it has its result.
+    pub(crate) fn flush(&mut self, flush: oneshot::Sender<()>) {
+        self.outstanding.flush(flush);
+    }
+
+    /// From now on nothing waits for company.
+    pub(crate) fn close(&mut self) {
+        self.is_closing = true;
+    }
+
+    /// Whether every record has its result.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.outstanding.is_empty()
+    }
+
+    /// Bytes of the buffer that were freed since the last call.
+    pub(crate) fn take_freed_bytes(&mut self) -> usize {
+        std::mem::take(&mut self.freed_bytes)
+    }
+
+    /// Whether to read the shard map now.
+    pub(crate) fn wants_map(&mut self, now: Instant) -> bool {
+        self.refresh.start(now)
+    }
+
+    /// When to poll again if nothing happens before. Valid after [`poll`](Pipeline::poll) returned nothing.
+    pub(crate) fn next_wake(&self) -> Option<Instant> {
+        [self.wake, self.refresh.wake()].into_iter().flatten().min()
+    }
+
+    /// The next request to make now. To be called until there is none.
+    pub(crate) fn poll(&mut self, now: Instant) -> Option<Request> {
+        self.clock.set(now.saturating_duration_since(self.started_at));
+        self.wake = None;
+        self.expire(now);
+        if self.requests.len() >= self.config.requests_in_flight_max {
+            return None;
+        }
+        let mut draft = Draft::default();
+        self.collect_parked(now, &mut draft);
+        self.collect_lanes(now, now, &mut draft);
+        if !draft.is_empty() {
+            // A request is made anyway: lanes that would be due soon go along, and are in step from then on.
+            self.collect_lanes(now, now + self.config.linger / 2, &mut draft);
+        }
+        (!draft.is_empty()).then(|| self.request(now, draft))
+    }
+
+    fn expire(&mut self, now: Instant) {
+        let mut expired = Vec::new();
+        for lane in &mut self.lanes {
+            while let Some(pending) = lane.pop_expired(now) {
+                expired.push(pending.ticket);
+            }
+        }
+        if !expired.is_empty() {
+            self.give_up(expired, &PutError::Expired { attempts: 0, last: self.last_failure.clone() });
+        }
+        self.wake = self.lanes.iter().filter_map(Lane::head_deadline).min();
+    }
+
+    fn collect_parked(&mut self, now: Instant, draft: &mut Draft) {
+        let due: Vec<(Instant, BatchId)> = self.parked.range(..=(now, BatchId(u64::MAX))).copied().collect();
+        for (at, id) in due {
+            let batch = self.batches.get(&id).expect("a parked batch is kept");
+            let (bytes, landing, alone) = (batch.entry.bytes(), batch.landing, batch.alone);
+            let joins = draft.has_room(bytes) && (!alone || draft.is_empty());
+            if joins && self.admits(now, landing, bytes) {
+                self.parked.remove(&(at, id));
+                draft.push(id, bytes);
+            }
+            if joins && alone && !draft.is_empty() {
+                draft.close();
+            }
+        }
+        let later = self.parked.iter().map(|(at, _)| *at).find(|at| *at > now);
+        self.wake_at(later);
+    }
+
+    /// Cuts batches from all lanes that are due before `horizon`.
+    fn collect_lanes(&mut self, now: Instant, horizon: Instant, draft: &mut Draft) {
+        let is_idle = self.requests.is_empty();
+        let spacing = if is_idle { self.config.linger / IDLE_SPACING_DIVISOR } else { self.config.linger };
+        let flushed_below = if self.is_closing { u64::MAX } else { self.outstanding.epoch() };
+        let count = self.lanes.len();
+        for turn in 0..count {
+            let index = (self.first_lane + turn) % count;
+            while let Some(lane) = self.lanes.get(index) {
+                let due = match lane.due(now, spacing, flushed_below, &self.config) {
+                    Due::From(due) if due <= horizon => due,
+                    Due::From(due) => {
+                        self.wake_at(Some(due));
+                        break;
+                    }
+                    Due::Never => break,
+                };
+                let (bytes_max, landing) = (lane.next_bytes_max(&self.config), lane.range.start);
+                debug_assert!(due <= horizon);
+                if !draft.has_room(bytes_max) || !self.cut(now, index, landing, draft) {
+                    break;
+                }
+            }
+        }
+        self.first_lane = (self.first_lane + 1) % count.max(1);
+    }
+
+    /// Cuts one batch from a lane, if the limiter of its shard has room.
+    fn cut(&mut self, now: Instant, index: usize, landing: u128, draft: &mut Draft) -> bool {
+        if let Some(wait) = self.shard_at(landing).limiter.wait() {
+            self.wake_at(Some(now + wait));
+            return false;
+        }
+        let Some(batch) = self.lanes.get_mut(index).and_then(|lane| lane.cut(now, &self.config)) else { return false };
+        if batch.is_aggregate {
+            count(&self.counters.aggregates, 1);
+        }
+        let bytes = batch.entry.bytes();
+        self.shard_at(landing).limiter.charge(bytes, now);
+        self.next_id += 1;
+        let id = BatchId(self.next_id);
+        self.batches.insert(id, batch);
+        draft.push(id, bytes);
+        true
+    }
+
+    /// Charges a batch to its shard, if the limiter has room.
+    fn admits(&mut self, now: Instant, landing: u128, bytes: usize) -> bool {
+        let limiter = &mut self.shard_at(landing).limiter;
+        match limiter.wait() {
+            None => {
+                limiter.charge(bytes, now);
+                true
+            }
+            Some(wait) => {
+                self.wake_at(Some(now + wait));
+                false
+            }
+        }
+    }
+
+    fn request(&mut self, now: Instant, draft: Draft) -> Request {
+        self.next_id += 1;
+        let id = RequestId(self.next_id);
+        count(&self.counters.requests, 1);
+        let mut entries = Vec::with_capacity(draft.batches.len());
+        let mut batches = Vec::with_capacity(draft.batches.len());
+        for batch_id in draft.batches {
+            let batch = self.batches.get_mut(&batch_id).expect("a drafted batch is kept");
+            if batch.attempts > 0 {
+                count(&self.counters.retried, 1);
+            }
+            batch.attempts += 1;
+            entries.push(batch.entry.clone());
+            let landing = batch.landing;
+            batches.push((batch_id, Arc::clone(&self.shard_at(landing).shard.id)));
+        }
+        self.requests.insert(id, InFlight { sent_at: now, batches });
+        Request { id, entries }
+    }
+
+    fn wake_at(&mut self, at: Option<Instant>) {
+        self.wake = [self.wake, at].into_iter().flatten().min();
+    }
+
+    fn shard_at(&mut self, hash_key: u128) -> &mut ShardState {
+        let index = self.shards.partition_point(|state| state.shard.range.end < hash_key);
+        self.shards.get_mut(index).expect("shards cover every hash key")
+    }
+
+    fn lane_at(&mut self, hash_key: u128) -> &mut Lane {
+        let index = self.lanes.partition_point(|lane| lane.range.end < hash_key);
+        self.lanes.get_mut(index).expect("lanes cover every hash key")
+    }
+
+    /// The lanes that share hash keys with `keys`.
+    fn lanes_within(&mut self, keys: HashRange) -> impl Iterator<Item = &mut Lane> {
+        let first = self.lanes.partition_point(|lane| lane.range.end < keys.start);
+        self.lanes.iter_mut().skip(first).take_while(move |lane| lane.range.start <= keys.end)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! A Kinesis record on its way: what is sent, and whom to answer. Immutable once it is made; every attempt sends the same
+//! bytes.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use kinesis_record::{HashRange, Unpacked, hash_key, unpack};
+use tokio::sync::oneshot;
+
+use crate::{
+    error::PutError,
+    pipeline::lane::LaneId,
+    record::{Delivered, Record},
+};
+
+/// One entry of a `PutRecords` request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) partition_key: Arc<str>,
+    /// In decimal digits, as the service takes it.
+    pub(crate) explicit_hash_key: Option<Arc<str>>,
+    pub(crate) data: Bytes,
+}
+
+impl Entry {
+    /// What counts against the limits of records, requests and shards.
+    pub(crate) fn bytes(&self) -> usize {
+        self.partition_key.len() + self.data.len()
+    }
+}
+
+/// The claim of one user record to an answer.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    pub(crate) reply: oneshot::Sender<Result<Delivered, PutError>>,
+    /// Decides the lane: the explicit hash key, or else the partition key's.
+    pub(crate) hash_key: u128,
+    pub(crate) hash_key_is_explicit: bool,
+    /// The order of acceptance.
+    pub(crate) number: u64,
+    /// Which flush waits for it.
+    pub(crate) epoch: u64,
+    /// What it is charged against the buffer.
+    pub(crate) cost: u32,
+    pub(crate) deadline: Instant,
+}
+
+/// A user record that waits for its turn in a lane.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) partition_key: String,
+    pub(crate) data: Bytes,
+    pub(crate) ticket: Ticket,
+}
+
+impl Pending {
+    pub(crate) fn new(record: Record, ticket: Ticket) -> Self {
+        Pending { partition_key: record.partition_key, data: record.data, ticket }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) lane: LaneId,
+    /// The hash keys whose order depends on this batch: no later record of them may be sent before it is settled.
+    pub(crate) keys: HashRange,
+    /// The hash key by which the service chooses the shard.
+    pub(crate) landing: u128,
+    pub(crate) entry: Entry,
+    /// The user records inside, by sub-sequence number.
+    pub(crate) tickets: Vec<Ticket>,
+    pub(crate) is_aggregate: bool,
+    pub(crate) attempts: u32,
+    /// Goes in a request of its own: a request that it shared was refused, and it may be the reason.
+    pub(crate) alone: bool,
+}
+
+impl Batch {
+    /// A record that goes as it was put.
+    pub(crate) fn plain(lane: LaneId, pending: Pending) -> Self {
+        let ticket = pending.ticket;
+        let explicit = ticket.hash_key_is_explicit.then(|| ticket.hash_key.to_string().into());
+        Batch {
+            lane,
+            keys: HashRange { start: ticket.hash_key, end: ticket.hash_key },
+            landing: ticket.hash_key,
+            entry: Entry {
+                partition_key: pending.partition_key.into(),
+                explicit_hash_key: explicit,
+                data: pending.data,
+            },
+            tickets: vec![ticket],
+            is_aggregate: false,
+            attempts: 0,
+            alone: false,
+        }
+    }
+
+    /// The earliest deadline inside: records of a lane are accepted, and so expire, in their order.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.tickets.first().map(|ticket| ticket.deadline)
+    }
+
+    /// Takes the batch apart again, so that the records that still have time can be cut anew.
+    pub(crate) fn into_pending(self) -> Vec<Pending> {
+        let records: Vec<(Arc<str>, Bytes)> = match unpack(&self.entry.data) {
+            Ok(Unpacked::Aggregate(records)) if self.is_aggregate => {
+                records.into_iter().map(|record| (record.partition_key, record.data)).collect()
+            }
+            // A plain record stays what it is, even if its payload happens to be an aggregate.
+            Ok(Unpacked::Plain | Unpacked::Aggregate(_)) | Err(_) => {
+                vec![(self.entry.partition_key, self.entry.data)]
+            }
+        };
+        debug_assert_eq!(records.len(), self.tickets.len(), "an aggregate of ours reads back as it was packed");
+        let pending = |((key, data), ticket): ((Arc<str>, Bytes), Ticket)| Pending {
+            partition_key: (*key).to_owned(),
+            data,
+            ticket,
+        };
+        records.into_iter().zip(self.tickets).map(pending).collect()
+    }
+}
+
+/// The hash key by which `record` is routed.
+pub(crate) fn routing_hash_key(record: &Record) -> u128 {
+    record.explicit_hash_key.unwrap_or_else(|| hash_key(&record.partition_key))
+}

@@ -1,0 +1,156 @@
+//! What becomes of the batches of a request when its answer is there: stored, again, given up, or taken apart.
+
+use std::{sync::Arc, time::Instant};
+
+use crate::{
+    error::{Failure, FailureClass, PutError},
+    pipeline::{
+        Pipeline,
+        batch::{Batch, Ticket},
+        request::{BatchId, RequestId},
+        retrier::{Verdict, blames_a_record, verdict},
+    },
+    record::Delivered,
+    stats::count,
+};
+
+/// How a request ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// With one result per entry, in order.
+    Answered(Vec<EntryOutcome>),
+    /// With nothing known about any entry.
+    Failed(Failure),
+}
+
+/// How one entry of a request ended.
+#[derive(Debug)]
+pub(crate) enum EntryOutcome {
+    Stored { shard_id: Arc<str>, sequence_number: Arc<str> },
+    Failed(Failure),
+}
+
+impl Pipeline {
+    /// Takes in the end of a request.
+    pub(crate) fn complete(&mut self, now: Instant, id: RequestId, outcome: Outcome) {
+        let request = self.requests.remove(&id).expect("a request ends once");
+        let sent = request.batches.len();
+        match outcome {
+            Outcome::Answered(results) if results.len() == sent => {
+                for ((batch, predicted), result) in request.batches.into_iter().zip(results) {
+                    match result {
+                        EntryOutcome::Failed(failure) => self.fail(now, batch, &failure),
+                        EntryOutcome::Stored { shard_id, sequence_number } => {
+                            if shard_id != predicted {
+                                self.refresh.hint(request.sent_at);
+                            }
+                            self.store(batch, &shard_id, &sequence_number);
+                        }
+                    }
+                }
+            }
+            Outcome::Answered(results) => {
+                let failure = Failure::WrongCount { sent, answered: results.len() };
+                self.fail_all(now, request.batches, &failure);
+            }
+            Outcome::Failed(failure) if sent > 1 && blames_a_record(&failure) => {
+                for (id, _) in request.batches {
+                    self.batches.get_mut(&id).expect("a batch in flight is kept").alone = true;
+                    self.parked.insert((now, id));
+                }
+            }
+            Outcome::Failed(failure) => self.fail_all(now, request.batches, &failure),
+        }
+    }
+
+    fn fail_all(&mut self, now: Instant, batches: Vec<(BatchId, Arc<str>)>, failure: &Failure) {
+        for (id, _) in batches {
+            self.fail(now, id, failure);
+        }
+    }
+
+    fn store(&mut self, id: BatchId, shard_id: &Arc<str>, sequence_number: &Arc<str>) {
+        let batch = self.batches.remove(&id).expect("a batch in flight is kept");
+        self.settle_lane(&batch);
+        self.last_failure = None;
+        count(&self.counters.kinesis_records, 1);
+        count(&self.counters.bytes, batch.entry.bytes());
+        count(&self.counters.acknowledged, batch.tickets.len());
+        for (sub_sequence, ticket) in (0_u32..).zip(batch.tickets) {
+            let delivered = Delivered {
+                shard_id: Arc::clone(shard_id),
+                sequence_number: Arc::clone(sequence_number),
+                sub_sequence,
+                attempts: batch.attempts,
+            };
+            self.answer(ticket, Ok(delivered));
+        }
+    }
+
+    fn fail(&mut self, now: Instant, id: BatchId, failure: &Failure) {
+        let batch = self.batches.get(&id).expect("a batch in flight is kept");
+        let (attempts, landing, deadline) = (batch.attempts, batch.landing, batch.deadline());
+        if failure.class() == FailureClass::Throttled {
+            count(&self.counters.throttled, 1);
+            self.shard_at(landing).limiter.throttle(now);
+        }
+        self.last_failure = Some(failure.clone());
+        match verdict(failure, attempts, now, deadline, &mut self.random) {
+            Verdict::Retry(at) => {
+                self.parked.insert((at, id));
+            }
+            Verdict::Refuse => {
+                let batch = self.take_settled(id);
+                self.give_up(batch.tickets, &PutError::Refused(failure.clone()));
+            }
+            Verdict::Expire(at) => {
+                let batch = self.take_settled(id);
+                self.recut(batch, at, failure);
+            }
+        }
+    }
+
+    /// Gives up the records whose deadline comes before `at`, and puts the others back to be cut anew.
+    fn recut(&mut self, batch: Batch, at: Instant, failure: &Failure) {
+        let attempts = batch.attempts;
+        let (expired, alive): (Vec<_>, Vec<_>) =
+            batch.into_pending().into_iter().partition(|pending| pending.ticket.deadline <= at);
+        for pending in alive.into_iter().rev() {
+            self.lane_at(pending.ticket.hash_key).push_front(pending);
+        }
+        let expired = expired.into_iter().map(|pending| pending.ticket).collect();
+        self.give_up(expired, &PutError::Expired { attempts, last: Some(failure.clone()) });
+    }
+
+    pub(crate) fn give_up(&mut self, tickets: Vec<Ticket>, error: &PutError) {
+        count(&self.counters.failed, tickets.len());
+        for ticket in tickets {
+            self.answer(ticket, Err(error.clone()));
+        }
+    }
+
+    fn answer(&mut self, ticket: Ticket, result: Result<Delivered, PutError>) {
+        self.freed_bytes += usize::try_from(ticket.cost).expect("a cost was a usize before");
+        // Whoever sent it may not care.
+        drop(ticket.reply.send(result));
+        self.outstanding.settle(ticket.epoch);
+    }
+
+    fn take_settled(&mut self, id: BatchId) -> Batch {
+        let batch = self.batches.remove(&id).expect("a batch in flight is kept");
+        self.settle_lane(&batch);
+        batch
+    }
+
+    /// Frees the lane of a settled batch, or the lanes that came in its place.
+    fn settle_lane(&mut self, batch: &Batch) {
+        let lane = self.lane_at(batch.keys.start);
+        if lane.id == batch.lane {
+            lane.settle(batch);
+            return;
+        }
+        for lane in self.lanes_within(batch.keys) {
+            lane.blocked_by = lane.blocked_by.checked_sub(1).expect("a batch blocks its successors once");
+        }
+    }
+}

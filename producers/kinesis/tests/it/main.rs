@@ -1,0 +1,8 @@
+//! The producer as its callers see it, against an HTTP server that speaks the protocol of Kinesis and fails on demand.
+
+#[cfg(test)]
+mod delivery;
+#[cfg(test)]
+mod fake_kinesis;
+#[cfg(test)]
+mod faults;
