@@ -1,0 +1,205 @@
+//! Firehose with direct puts and S3 as its destination: buffers that are honoured, and records that are kept.
+//!
+//! A record is on disk, checked and synced, before it is acknowledged. What a buffer holds becomes one object when
+//! it is large or old enough; then its log is removed. An object's name is fixed when its buffer is begun, so a
+//! delivery repeated after a crash overwrites itself: delivery is at least once, and nearly always exactly once.
+//!
+//! Not here: Kinesis as a source, format conversion, processors, dynamic partitioning. Asked for, they are refused.
+
+mod buffer;
+mod delivery;
+mod destination;
+mod operations;
+mod prefix;
+mod segment;
+mod stream;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use crate::clock;
+use crate::data_dir;
+use crate::s3::{S3, StoreError};
+use crate::wire::ServiceError;
+
+use destination::StreamConfig;
+use stream::Stream;
+
+/// The most delivery streams, as an account has at AWS without asking for more.
+const MAX_STREAMS: usize = 5_000;
+/// How long a deletion waits for the last buffer to reach S3, in seconds; AWS promises nothing at all.
+const DELETE_FLUSH_S: u64 = 10;
+
+/// Why an operation failed.
+#[derive(Debug, thiserror::Error)]
+enum FirehoseError {
+    #[error("Firehose {name} not found.")]
+    NotFound { name: String },
+    #[error("Firehose {name} already exists.")]
+    Exists { name: String },
+    #[error("at most {MAX_STREAMS} delivery streams")]
+    TooManyStreams,
+    #[error("{what}")]
+    Invalid { what: String },
+    #[error("{undelivered} bytes wait for S3; try again later")]
+    Backlog { undelivered: u64 },
+    #[error("the records could not be written: {0}")]
+    Io(#[from] io::Error),
+    #[error("the delivery stream is being closed")]
+    Closed,
+    #[error("deliver to S3: {0}")]
+    Store(#[from] StoreError),
+}
+
+impl From<FirehoseError> for ServiceError {
+    fn from(error: FirehoseError) -> Self {
+        let message = error.to_string();
+        match error {
+            FirehoseError::NotFound { .. } => Self::client("ResourceNotFoundException", message),
+            FirehoseError::Exists { .. } => Self::client("ResourceInUseException", message),
+            FirehoseError::TooManyStreams => Self::client("LimitExceededException", message),
+            FirehoseError::Invalid { .. } => Self::client("InvalidArgumentException", message),
+            FirehoseError::Backlog { .. } | FirehoseError::Closed => {
+                Self { status: 503, code: "ServiceUnavailableException", message }
+            }
+            FirehoseError::Io(_) | FirehoseError::Store(_) => {
+                tracing::error!(%message, "firehose failed");
+                Self { status: 503, code: "ServiceUnavailableException", message }
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Inner {
+    dir: PathBuf,
+    s3: S3,
+    // Held for a look or a change of the map only, never while a stream works.
+    streams: Mutex<BTreeMap<String, Stream>>,
+    // One creation or deletion at a time: each takes several steps on disk.
+    admin: tokio::sync::Mutex<()>,
+}
+
+/// The service: a cheap handle.
+#[derive(Debug, Clone)]
+pub struct Firehose {
+    inner: Arc<Inner>,
+}
+
+impl Firehose {
+    /// Opens the delivery streams in a directory, making it if it is not there. What had been acknowledged and not
+    /// delivered before is delivered now.
+    ///
+    /// # Errors
+    /// When the directory cannot be made, or what lies there cannot be read.
+    pub async fn open(dir: PathBuf, s3: S3) -> io::Result<Self> {
+        let root = dir.clone();
+        let configs =
+            tokio::task::spawn_blocking(move || destination::load(&root)).await.map_err(io::Error::other)??;
+        let mut streams = BTreeMap::new();
+        for config in configs {
+            let name = config.name.clone();
+            let stream = Stream::open(dir.join(&name), config, s3.clone()).await?;
+            streams.insert(name, stream);
+        }
+        let inner = Inner { dir, s3, streams: Mutex::new(streams), admin: tokio::sync::Mutex::new(()) };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Answers one operation of AWS JSON 1.1.
+    ///
+    /// # Errors
+    /// The service's own error names.
+    pub async fn call(&self, operation: &str, body: &[u8]) -> Result<Vec<u8>, ServiceError> {
+        operations::call(self, operation, body).await
+    }
+
+    /// Puts records; they are durable when this returns.
+    ///
+    /// # Errors
+    /// `ResourceNotFoundException`, or `ServiceUnavailableException` when the disk or the backlog is full.
+    pub async fn put(&self, stream: &str, records: Vec<Bytes>) -> Result<(), ServiceError> {
+        Ok(self.stream(stream)?.put(records).await?)
+    }
+
+    /// Delivers what is buffered now, and returns when it lies in S3. A destination that fails is tried again without
+    /// end: a caller that cannot wait puts a timeout around this.
+    ///
+    /// # Errors
+    /// `ServiceUnavailableException` when a stream is closed meanwhile, or its disk fails.
+    pub async fn flush_all(&self) -> Result<(), ServiceError> {
+        let streams: Vec<Stream> = self.streams().values().cloned().collect();
+        for outcome in futures::future::join_all(streams.iter().map(Stream::flush)).await {
+            outcome?;
+        }
+        Ok(())
+    }
+
+    /// Ends the streams' tasks. Records that are not delivered stay on disk, and are delivered at the next start.
+    pub async fn shutdown(&self) {
+        let streams = std::mem::take(&mut *self.streams());
+        for stream in streams.into_values() {
+            stream.close().await;
+        }
+    }
+
+    async fn create(&self, config: StreamConfig) -> Result<String, FirehoseError> {
+        let _one_at_a_time = self.inner.admin.lock().await;
+        {
+            let streams = self.streams();
+            if streams.contains_key(&config.name) {
+                return Err(FirehoseError::Exists { name: config.name });
+            }
+            if streams.len() >= MAX_STREAMS {
+                return Err(FirehoseError::TooManyStreams);
+            }
+        }
+        let (dir, name, arn) = (self.inner.dir.join(&config.name), config.name.clone(), config.arn());
+        let (path, stored) = (dir.clone(), config.clone());
+        tokio::task::spawn_blocking(move || destination::store(&path, &stored)).await.map_err(io::Error::other)??;
+        let stream = Stream::open(dir, config, self.inner.s3.clone()).await?;
+        self.streams().insert(name, stream);
+        Ok(arn)
+    }
+
+    /// Takes a stream away, after a last try to deliver what it holds.
+    async fn delete(&self, name: &str) -> Result<(), FirehoseError> {
+        let _one_at_a_time = self.inner.admin.lock().await;
+        let stream = self.streams().remove(name).ok_or_else(|| FirehoseError::NotFound { name: name.to_owned() })?;
+        let deadline = std::time::Duration::from_secs(DELETE_FLUSH_S);
+        match tokio::time::timeout(deadline, stream.flush()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(stream = name, %error, "deleted a delivery stream with records in it"),
+            Err(_elapsed) => tracing::warn!(stream = name, "deleted a delivery stream with records in it"),
+        }
+        stream.close().await;
+        let (root, dir) = (self.inner.dir.clone(), self.inner.dir.join(name));
+        let removed = tokio::task::spawn_blocking(move || {
+            std::fs::remove_file(dir.join(destination::CONFIG_FILE))?;
+            std::fs::remove_dir_all(&dir)?;
+            data_dir::sync_dir(&root)
+        });
+        Ok(removed.await.map_err(io::Error::other)??)
+    }
+
+    fn stream(&self, name: &str) -> Result<Stream, FirehoseError> {
+        self.streams().get(name).cloned().ok_or_else(|| FirehoseError::NotFound { name: name.to_owned() })
+    }
+
+    fn streams(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Stream>> {
+        // The map is changed by single calls that leave it whole.
+        self.inner.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The time of an arrival.
+fn now_ms() -> i64 {
+    clock::now_ms()
+}

@@ -1,0 +1,195 @@
+//! The `aws-chunked` body: what SDKs wrap an upload in to put signatures or a checksum behind the data.
+//!
+//! `<hex size>[;chunk-signature=…]\r\n<data>\r\n … 0[;…]\r\n[<trailer>: <value>\r\n…]\r\n`. Signatures are not checked:
+//! the local cloud takes any credentials. Sizes, the end, and the trailing checksums are.
+
+use bytes::{Buf as _, Bytes, BytesMut};
+
+/// The longest line that is read: a chunk's head or one trailer, in bytes.
+const MAX_LINE: usize = 8 << 10;
+/// The most trailers that are kept; SDKs send one or two.
+const MAX_TRAILERS: usize = 16;
+
+/// Why a body is not `aws-chunked`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ChunkError {
+    #[error("a line of the aws-chunked body is longer than 8 KiB")]
+    LineTooLong,
+    #[error("the size of a chunk is not a hexadecimal number")]
+    Size,
+    #[error("a chunk is not closed by a line end")]
+    Unclosed,
+    #[error("a trailer is not a name, a colon and a value")]
+    Trailer,
+    #[error("the body ends within a chunk")]
+    Truncated,
+}
+
+/// A name in lower case, and its value.
+pub(super) type Trailer = (String, String);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Head,
+    Data { left: u64 },
+    DataEnd,
+    Trailers,
+    Done,
+}
+
+/// Takes the wrapping off, piece by piece.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    state: State,
+    buffer: BytesMut,
+    trailers: Vec<Trailer>,
+}
+
+impl Decoder {
+    pub(super) fn new() -> Self {
+        Self { state: State::Head, buffer: BytesMut::new(), trailers: Vec::new() }
+    }
+
+    /// Takes the next piece of the body, and returns the data that it holds.
+    pub(super) fn push(&mut self, piece: &[u8]) -> Result<Vec<Bytes>, ChunkError> {
+        self.buffer.extend_from_slice(piece);
+        let mut data = Vec::new();
+        loop {
+            match self.state {
+                State::Data { left } => {
+                    let ready = self.buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                    if ready == 0 {
+                        return Ok(data);
+                    }
+                    data.push(self.buffer.split_to(ready).freeze());
+                    let left = left - ready as u64;
+                    self.state = if left == 0 { State::DataEnd } else { State::Data { left } };
+                }
+                State::DataEnd => {
+                    let Some(line) = self.line()? else { return Ok(data) };
+                    if !line.is_empty() {
+                        return Err(ChunkError::Unclosed);
+                    }
+                    self.state = State::Head;
+                }
+                State::Head => {
+                    let Some(line) = self.line()? else { return Ok(data) };
+                    self.state = match chunk_size(&line)? {
+                        0 => State::Trailers,
+                        left => State::Data { left },
+                    };
+                }
+                State::Trailers => {
+                    let Some(line) = self.line()? else { return Ok(data) };
+                    if line.is_empty() {
+                        self.state = State::Done;
+                    } else {
+                        self.trailer(&line)?;
+                    }
+                }
+                State::Done => {
+                    self.buffer.clear();
+                    return Ok(data);
+                }
+            }
+        }
+    }
+
+    /// The trailers, once the body has ended.
+    ///
+    /// Some clients leave the last empty line away; the data is whole then all the same.
+    pub(super) fn finish(mut self) -> Result<Vec<Trailer>, ChunkError> {
+        if self.state == State::Trailers && !self.buffer.is_empty() {
+            let line = self.buffer.split().freeze();
+            self.trailer(&line)?;
+        }
+        match self.state {
+            State::Done | State::Trailers => Ok(self.trailers),
+            State::Head | State::Data { .. } | State::DataEnd => Err(ChunkError::Truncated),
+        }
+    }
+
+    /// The next line without its end, if it is there whole.
+    fn line(&mut self) -> Result<Option<Bytes>, ChunkError> {
+        let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') else {
+            return if self.buffer.len() > MAX_LINE { Err(ChunkError::LineTooLong) } else { Ok(None) };
+        };
+        if end > MAX_LINE {
+            return Err(ChunkError::LineTooLong);
+        }
+        let mut line = self.buffer.split_to(end).freeze();
+        self.buffer.advance(1);
+        if line.last() == Some(&b'\r') {
+            line.truncate(line.len() - 1);
+        }
+        Ok(Some(line))
+    }
+
+    fn trailer(&mut self, line: &[u8]) -> Result<(), ChunkError> {
+        let line = std::str::from_utf8(line).map_err(|_not_utf8| ChunkError::Trailer)?;
+        let (name, value) = line.split_once(':').ok_or(ChunkError::Trailer)?;
+        if self.trailers.len() == MAX_TRAILERS {
+            return Err(ChunkError::Trailer);
+        }
+        self.trailers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
+        Ok(())
+    }
+}
+
+fn chunk_size(head: &[u8]) -> Result<u64, ChunkError> {
+    let head = std::str::from_utf8(head).map_err(|_not_utf8| ChunkError::Size)?;
+    let size = head.split_once(';').map_or(head, |(size, _)| size);
+    if size.is_empty() || !size.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(ChunkError::Size);
+    }
+    u64::from_str_radix(size, 16).map_err(|_too_large| ChunkError::Size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ChunkError, Decoder};
+
+    type Expected<'a> = Result<(&'a str, &'a [(&'a str, &'a str)]), ChunkError>;
+    type Decoded = (Vec<u8>, Vec<(String, String)>);
+
+    fn decode(body: &[u8], piece: usize) -> Result<Decoded, ChunkError> {
+        let mut decoder = Decoder::new();
+        let mut data = Vec::new();
+        for piece in body.chunks(piece) {
+            for bytes in decoder.push(piece)? {
+                data.extend_from_slice(&bytes);
+            }
+        }
+        Ok((data, decoder.finish()?))
+    }
+
+    #[test]
+    fn bodies_however_they_are_cut() {
+        let check = |body: &str, expected: Expected<'_>| {
+            let expected = expected.map(|(data, trailers)| {
+                let trailers = trailers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+                (data.as_bytes().to_vec(), trailers)
+            });
+            for piece in [1, 2, 3, 7, 1000] {
+                assert_eq!(decode(body.as_bytes(), piece), expected, "{body:?} by {piece}");
+            }
+        };
+        check("5\r\nhello\r\n0\r\n\r\n", Ok(("hello", &[])));
+        check("5\r\nhello\r\n3;chunk-signature=ab\r\n\r\n!\r\n0\r\n\r\n", Ok(("hello\r\n!", &[])));
+        check(
+            "A\r\n0123456789\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n",
+            Ok(("0123456789", &[("x-amz-checksum-crc32", "AAAAAA==")])),
+        );
+        check("0\r\nX-Amz-Checksum-Crc32: a\r\n", Ok(("", &[("x-amz-checksum-crc32", "a")])));
+        check("0\r\n\r\n", Ok(("", &[])));
+        check("5\r\nhello\r\n", Err(ChunkError::Truncated));
+        check("5\r\nhel", Err(ChunkError::Truncated));
+        check("", Err(ChunkError::Truncated));
+        check("x\r\n", Err(ChunkError::Size));
+        check("-1\r\n", Err(ChunkError::Size));
+        check("fffffffffffffffff\r\n", Err(ChunkError::Size));
+        check("2\r\nhello\r\n", Err(ChunkError::Unclosed));
+        check("0\r\nno colon\r\n\r\n", Err(ChunkError::Trailer));
+        check(&"1".repeat(9000), Err(ChunkError::LineTooLong));
+    }
+}
