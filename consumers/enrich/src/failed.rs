@@ -31,7 +31,10 @@ pub struct FailedEvents {
 pub enum FailedEventsError {
     /// The call failed.
     #[error("put failed events on the delivery stream")]
-    Call(#[source] Box<aws_sdk_firehose::error::SdkError<aws_sdk_firehose::operation::put_record_batch::PutRecordBatchError>>),
+    Call(
+        #[source]
+        Box<aws_sdk_firehose::error::SdkError<aws_sdk_firehose::operation::put_record_batch::PutRecordBatchError>>,
+    ),
     /// Some entries were refused until the last attempt.
     #[error("{left} failed events were refused by the delivery stream {ATTEMPTS_MAX} times")]
     Refused {
@@ -79,7 +82,8 @@ impl FailedEvents {
             let answer = answer.map_err(|error| FailedEventsError::Call(Box::new(error)))?;
             let outcomes = answer.request_responses();
             let refused = |index: usize| outcomes.get(index).is_none_or(|outcome| outcome.error_code().is_some());
-            batch = batch.into_iter().enumerate().filter(|(index, _)| refused(*index)).map(|(_, entry)| entry).collect();
+            batch =
+                batch.into_iter().enumerate().filter(|(index, _)| refused(*index)).map(|(_, entry)| entry).collect();
             if batch.is_empty() {
                 return Ok(());
             }

@@ -27,7 +27,7 @@ async fn main() -> anyhow::Result<()> {
     let enricher = Enricher::new(screens, producer, failed);
     let handler = |event: LambdaEvent<KinesisEvent>| {
         let enricher = enricher.clone();
-        async move { enricher.handle(event.payload, now_ms()).await }
+        async move { enricher.handle(event.payload, now_ms()).await.map_err(lambda_runtime::Error::from) }
     };
     lambda_runtime::run(service_fn(handler)).await.map_err(anyhow::Error::from_boxed)
 }
