@@ -1,1 +1,20 @@
-//! placeholder
+//! The collection API: takes events over HTTP, checks them, names them, and answers once they are on the stream.
+//!
+//! Reading order: [`http`] (the routes), [`ingest`] (the way of one event: validate, stamp, stream, respond),
+//! [`counters`] (what happened so far), [`server`] (connections, limits, draining), [`config`] (settings of the two
+//! binaries), [`start`] (what both binaries do first).
+
+pub mod config;
+pub mod counters;
+pub mod http;
+pub mod ingest;
+pub mod server;
+pub mod start;
+
+mod accept;
+mod batch;
+mod outcome;
+
+pub use crate::http::app;
+pub use crate::ingest::{Ingest, Settings};
+pub use crate::server::run;

@@ -1,2 +1,52 @@
-//! placeholder
-fn main() {}
+//! `ingest-server`: the collection API as a long-lived process.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use ingest::config::{self, Config, Front};
+use ingest::server::Drained;
+use ingest::start::{self, LogFormat};
+use ingest::{Ingest, app};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+const ABOUT: &str = "ingest-server: takes ad requests over HTTP and puts them on a Kinesis stream.\n\n\
+    \x20 curl -d '{\"id\":\"1\",\"imp\":[…],\"dooh\":{…}}' -H 'content-type: application/json' localhost:8080/v1/ad_requests\n\n\
+    SIGTERM or ctrl-C: accepts no more, answers what is open, flushes, ends.\n\n";
+
+fn main() -> anyhow::Result<ExitCode> {
+    if let Some(argument) = std::env::args().nth(1) {
+        let is_help = argument == "--help" || argument == "-h";
+        std::io::stdout().write_all(format!("{ABOUT}{}", config::help()).as_bytes())?;
+        return Ok(if is_help { ExitCode::SUCCESS } else { ExitCode::from(2) });
+    }
+    let config = Config::from_env(Front::Server)?;
+    start::logging(LogFormat::Text)?;
+    let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
+    runtime.block_on(serve(config)).map(|()| ExitCode::SUCCESS)
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("listen on {} (MILLRACE_LISTEN sets another address)", config.listen))?;
+    let producer = start::producer(&config).await?;
+    let ingest = Ingest::new(producer.clone(), config.settings);
+    tracing::info!(listen = %listener.local_addr()?, stream = config.raw_stream, "serving");
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        tracing::info!("stopping: accepting no more, answering what is open");
+    };
+    let drained = ingest::run(listener, app(ingest.clone()), config.limits, shutdown).await;
+    producer.close().await;
+    if let Drained::CutOff(connections) = drained {
+        tracing::warn!(connections, "connections were cut off at the end of the drain time");
+    }
+    tracing::info!(counts = ?ingest.counters(), "stopped");
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! Bodies that become events, and bodies that do not.
+
+use events::envelope::Event;
+use expect_test::{Expect, expect};
+
+use super::*;
+
+const DOOR: Door<'static> = Door {
+    tenant_id: "demo",
+    policy: Policy { channel_required: true, dooh_id_or_venuetype_required: true },
+    endpoint: "/v1/ad_requests",
+};
+
+const GOOD: &str =
+    r#"{"id":"r-1","imp":[{"id":"1","tagid":"unit-7","video":{"mimes":["video/mp4"]}}],"dooh":{"id":"s"}}"#;
+
+fn stamp(body: &str) -> Stamped {
+    validate(body.as_bytes(), &DOOR).unwrap().stamp(&DOOR, 1_795_000_000_123, 17).unwrap()
+}
+
+fn check_refused(body: &[u8], expect: &Expect) {
+    let refused = validate(body, &DOOR).unwrap_err();
+    let findings: Vec<_> =
+        refused.violations.iter().map(|found| format!("{} {}: {}", found.code, found.path, found.message)).collect();
+    expect.assert_eq(&findings.join("\n"));
+}
+
+#[test]
+fn an_event_carries_the_body_byte_for_byte() {
+    for body in [GOOD.to_owned(), GOOD.replace(',', ",\n  "), format!("{GOOD}\n"), GOOD.replace("r-1", "r-é\\u00e9")] {
+        let stamped = stamp(&body);
+        let event = Event::read(&stamped.record.data).unwrap();
+        assert_eq!(event.original_body().unwrap(), body);
+        assert_eq!(event.envelope.event_id, stamped.event_id);
+        assert_eq!(event.envelope.received_ts, 1_795_000_000_123);
+        assert_eq!(event.envelope.handler_us, 17);
+        assert_eq!(event.envelope.tenant_id, "demo");
+    }
+}
+
+#[test]
+fn the_same_bytes_are_the_same_event() {
+    assert_eq!(stamp(GOOD).event_id, stamp(GOOD).event_id);
+    assert_ne!(stamp(GOOD).event_id, stamp(&format!("{GOOD} ")).event_id);
+    assert_ne!(stamp(GOOD).event_id, stamp(&GOOD.replace("r-1", "r-2")).event_id);
+}
+
+#[test]
+fn one_screen_is_one_partition_key() {
+    let key = |body: &str| stamp(body).record.partition_key;
+    assert_eq!(key(GOOD), "unit-7");
+    assert_eq!(key(&GOOD.replace(r#""tagid":"unit-7","#, "")), "s");
+    assert_eq!(key(&GOOD.replace(r#""tagid":"unit-7","#, "").replace("dooh", "site")), "r-1");
+    let long = "é".repeat(200);
+    assert_eq!(key(&GOOD.replace("unit-7", &long)), "é".repeat(128));
+}
+
+#[test]
+fn warnings_travel_with_the_event() {
+    let stamped = stamp(&GOOD.replace(r#""id":"r-1""#, r#""id":"r-1","at":3"#));
+    assert_eq!(stamped.warnings.len(), 1);
+    assert_eq!(Event::read(&stamped.record.data).unwrap().envelope.warnings, ["at"]);
+}
+
+#[test]
+fn what_is_no_document_is_refused_with_a_reason() {
+    check_refused(b"", &expect!["json.syntax : must not be empty"]);
+    check_refused(b" \n", &expect!["json.syntax : must not be empty"]);
+    check_refused(b"{\"id\":\"\xff\"}", &expect!["json.syntax : must be UTF-8"]);
+    check_refused(br#"{"id":"1""#, &expect!["json.syntax : must be one whole JSON document; it ends too early"]);
+    let many =
+        expect!["json.syntax : must be one JSON document of numbers within 64-bit floats, at most 40 levels deep"];
+    check_refused(b"{}{}", &many);
+    check_refused(br#"{"id":1e999}"#, &many);
+    check_refused("[".repeat(1_000_000).as_bytes(), &many);
+    check_refused(b"[]", &expect!["json.syntax : must be one JSON object"]);
+}
+
+#[test]
+fn every_finding_is_reported_and_the_request_is_named() {
+    let body = br#"{"id":"r-1","imp":[{"id":"1"}],"tmax":0}"#;
+    let refused = validate(body, &DOOR).unwrap_err();
+    assert_eq!(refused.request_id.as_deref(), Some("r-1"));
+    let codes: Vec<_> = refused.violations.iter().map(|found| found.code).collect();
+    assert_eq!(codes, ["imp.media_type.required", "channel.missing", "tmax"]);
+}
+
+#[test]
+fn the_largest_body_fits_a_record_of_the_stream() {
+    const RECORD_BYTES_MAX: usize = 1024 * 1024;
+    // The worst there is: an id as long as the body, and line ends that make the body travel as an escaped string.
+    let body = GOOD.replace("r-1", &"\\\"".repeat(crate::config::BODY_BYTES_LIMIT / 2 - GOOD.len()));
+    let stamped = stamp(&format!("{body}\n"));
+    assert!(stamped.record.data.len() + stamped.record.partition_key.len() < RECORD_BYTES_MAX);
+}

@@ -1,0 +1,210 @@
+//! Settings of `ingest-server` and `ingest-lambda`, read once from the environment.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::ingest::Settings;
+use crate::server::Limits;
+
+/// A record of the stream holds 1 MiB. Of that an event may take the body twice over (a body of many lines travels as
+/// an escaped string) and its id once more, and some for the envelope: hence a third, less room for the rest.
+pub const BODY_BYTES_LIMIT: usize = 320 * 1024;
+
+const _: () = assert!(BODY_BYTES_LIMIT * 3 + 64 * 1024 <= 1024 * 1024);
+
+/// One variable of the environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// What holds where it is not set.
+    pub default: &'static str,
+    /// What it does, in which unit, in which range.
+    pub meaning: &'static str,
+}
+
+/// Every variable, in the order in which `--help` lists them.
+pub const VARIABLES: [Variable; 11] = [
+    Variable { name: LISTEN, default: "127.0.0.1:8080", meaning: "address and port to serve on (server only)" },
+    Variable { name: RAW_STREAM, default: "ad-events", meaning: "name or ARN of the Kinesis stream" },
+    Variable { name: TENANT_ID, default: "demo", meaning: "whose events these are, 1 to 64 letters, digits, - or _" },
+    Variable {
+        name: LINGER_MS,
+        default: "5; Lambda: 0",
+        meaning: "longest wait of an event for others to share a record with, 0 to 1000 ms",
+    },
+    Variable { name: BODY_BYTES_MAX, default: "262144", meaning: "largest event, 1024 to 327680 bytes decompressed" },
+    Variable {
+        name: BATCH_BYTES_MAX,
+        default: "4194304",
+        meaning: "largest batch, 1024 to 33554432 bytes decompressed",
+    },
+    Variable {
+        name: MEMORY_BYTES_MAX,
+        default: "268435456",
+        meaning: "all bodies being received together, 1048576 to 68719476736 bytes",
+    },
+    Variable {
+        name: BUFFER_BYTES_MAX,
+        default: "67108864",
+        meaning: "events waiting for the stream, 2097152 to 68719476736 bytes; 503 above",
+    },
+    Variable { name: CONNECTIONS_MAX, default: "10000", meaning: "connections at once, 1 to 1000000 (server only)" },
+    Variable {
+        name: HEAD_TIMEOUT_MS,
+        default: "75000",
+        meaning: "longest idle time of a connection and time for a head, 100 to 600000 ms; keep it above a load \
+                  balancer's idle time, and at a few seconds where there is none (server only)",
+    },
+    Variable {
+        name: AWS_ENDPOINT_URL,
+        default: "AWS",
+        meaning: "where Kinesis is, as for every AWS SDK, with AWS_REGION and the credential variables",
+    },
+];
+
+const LISTEN: &str = "MILLRACE_LISTEN";
+const RAW_STREAM: &str = "RAW_STREAM";
+const TENANT_ID: &str = "TENANT_ID";
+const LINGER_MS: &str = "LINGER_MS";
+const BODY_BYTES_MAX: &str = "BODY_BYTES_MAX";
+const BATCH_BYTES_MAX: &str = "BATCH_BYTES_MAX";
+const MEMORY_BYTES_MAX: &str = "MEMORY_BYTES_MAX";
+const BUFFER_BYTES_MAX: &str = "BUFFER_BYTES_MAX";
+const CONNECTIONS_MAX: &str = "CONNECTIONS_MAX";
+const HEAD_TIMEOUT_MS: &str = "HEAD_TIMEOUT_MS";
+const AWS_ENDPOINT_URL: &str = "AWS_ENDPOINT_URL";
+
+/// Everything that a binary is told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the server listens.
+    pub listen: SocketAddr,
+    /// Name or ARN of the raw stream.
+    pub raw_stream: String,
+    /// How long an event may wait for company.
+    pub linger: Duration,
+    /// Events that may wait for the stream, in bytes.
+    pub buffer_bytes_max: usize,
+    /// Settings of the collection API.
+    pub settings: Settings,
+    /// Limits of the server's connections.
+    pub limits: Limits,
+}
+
+/// Which front end is configured; they differ in their defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Front {
+    /// A process that serves many calls at once.
+    Server,
+    /// A function that serves one call at a time: waiting for company would only be waiting.
+    Lambda,
+}
+
+/// All that is wrong with the environment, one line per variable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigFaults {
+    faults: Vec<&'static Variable>,
+}
+
+impl fmt::Display for ConfigFaults {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, variable) in self.faults.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(formatter, "{separator}{} is not valid: {}", variable.name, variable.meaning)?;
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// Reads the process's environment.
+    ///
+    /// # Errors
+    /// Every variable that is out of its range.
+    pub fn from_env(front: Front) -> Result<Self, ConfigFaults> {
+        let as_text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            // A name that is not Unicode is none of ours; a value that is not will not fit its range.
+            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+        };
+        Self::from_vars(std::env::vars_os().filter_map(as_text), front)
+    }
+
+    /// Reads variables; unknown names are somebody else's.
+    ///
+    /// # Errors
+    /// Every variable that is out of its range, all at once.
+    pub fn from_vars(vars: impl IntoIterator<Item = (String, String)>, front: Front) -> Result<Self, ConfigFaults> {
+        let mut reader = Reader { vars: vars.into_iter().collect(), faults: Vec::new() };
+        let defaults = (Settings::default(), Limits::default());
+        let linger_ms = match front {
+            Front::Server => 5,
+            Front::Lambda => 0,
+        };
+        let config = Self {
+            listen: reader.parsed(LISTEN, SocketAddr::from(([127, 0, 0, 1], 8080)), |_| true),
+            raw_stream: reader.parsed(RAW_STREAM, "ad-events".to_owned(), |name| !name.is_empty() && name.len() <= 512),
+            linger: reader.millis(LINGER_MS, Duration::from_millis(linger_ms), 0..=1_000),
+            buffer_bytes_max: reader.number(BUFFER_BYTES_MAX, 64 << 20, (2 << 20)..=(64 << 30)),
+            settings: Settings {
+                tenant_id: reader.parsed(TENANT_ID, defaults.0.tenant_id.clone(), |id| is_tenant_id(id)),
+                body_bytes_max: reader.number(BODY_BYTES_MAX, defaults.0.body_bytes_max, 1024..=BODY_BYTES_LIMIT),
+                batch_bytes_max: reader.number(BATCH_BYTES_MAX, defaults.0.batch_bytes_max, 1024..=(32 << 20)),
+                memory_bytes_max: reader.number(MEMORY_BYTES_MAX, defaults.0.memory_bytes_max, (1 << 20)..=(64 << 30)),
+                ..defaults.0
+            },
+            limits: Limits {
+                connections_max: reader.number(CONNECTIONS_MAX, defaults.1.connections_max, 1..=1_000_000),
+                head_timeout: reader.millis(HEAD_TIMEOUT_MS, defaults.1.head_timeout, 100..=600_000),
+                ..defaults.1
+            },
+        };
+        if reader.faults.is_empty() { Ok(config) } else { Err(ConfigFaults { faults: reader.faults }) }
+    }
+}
+
+/// The variables as `--help` shows them.
+pub fn help() -> String {
+    let mut text = String::from("Settings come from the environment:\n\n");
+    for Variable { name, default, meaning } in VARIABLES {
+        text.push_str(&format!("  {name:<17} {meaning} [{default}]\n"));
+    }
+    text
+}
+
+struct Reader {
+    vars: HashMap<String, String>,
+    faults: Vec<&'static Variable>,
+}
+
+impl Reader {
+    fn parsed<T: std::str::FromStr>(&mut self, name: &str, default: T, is_valid: impl Fn(&T) -> bool) -> T {
+        let Some(text) = self.vars.get(name) else { return default };
+        if let Ok(value) = text.trim().parse()
+            && is_valid(&value)
+        {
+            return value;
+        }
+        self.faults.extend(VARIABLES.iter().find(|variable| variable.name == name));
+        default
+    }
+
+    fn number(&mut self, name: &str, default: usize, range: RangeInclusive<usize>) -> usize {
+        self.parsed(name, default, |value| range.contains(value))
+    }
+
+    fn millis(&mut self, name: &str, default: Duration, range: RangeInclusive<u64>) -> Duration {
+        let default_ms = u64::try_from(default.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(self.parsed(name, default_ms, |value| range.contains(value)))
+    }
+}
+
+fn is_tenant_id(id: &str) -> bool {
+    (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+//! Variables: defaults, ranges, and all faults at once.
+
+use super::*;
+
+fn config(vars: &[(&str, &str)]) -> Result<Config, ConfigFaults> {
+    Config::from_vars(vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())), Front::Server)
+}
+
+#[test]
+fn nothing_set_is_a_working_server() {
+    let config = config(&[("PATH", "/bin")]).unwrap();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!((config.raw_stream.as_str(), config.linger), ("ad-events", Duration::from_millis(5)));
+    assert_eq!((config.settings.body_bytes_max, config.settings.batch_bytes_max), (256 * 1024, 4 * 1024 * 1024));
+    assert_eq!(config.settings.tenant_id, "demo");
+    assert_eq!(Config::from_vars([], Front::Lambda).unwrap().linger, Duration::ZERO);
+}
+
+#[test]
+fn what_is_set_counts() {
+    let config = config(&[(LISTEN, "[::1]:9000"), (RAW_STREAM, "other"), (LINGER_MS, "20"), (HEAD_TIMEOUT_MS, "5000")]);
+    let config = config.unwrap();
+    assert_eq!(config.listen.to_string(), "[::1]:9000");
+    assert_eq!((config.raw_stream.as_str(), config.linger), ("other", Duration::from_millis(20)));
+    assert_eq!(config.limits.head_timeout, Duration::from_secs(5));
+}
+
+#[test]
+fn all_faults_are_reported_at_once_and_without_values() {
+    let vars = [
+        (LISTEN, "secret"),
+        (RAW_STREAM, ""),
+        (LINGER_MS, "-1"),
+        (BODY_BYTES_MAX, "327681"),
+        (TENANT_ID, "a b"),
+        (CONNECTIONS_MAX, "0"),
+    ];
+    let message = config(&vars).unwrap_err().to_string();
+    for (name, _) in vars {
+        assert!(message.contains(&format!("{name} is not valid: ")), "{message}");
+    }
+    assert_eq!(message.lines().count(), vars.len());
+    assert!(!message.contains("secret"));
+}
+
+#[test]
+fn help_lists_every_variable() {
+    let help = help();
+    for variable in VARIABLES {
+        assert!(help.contains(variable.name) && help.contains(variable.default), "{}", variable.name);
+    }
+    for (name, value) in [(LISTEN, "x"), (BATCH_BYTES_MAX, "x"), (MEMORY_BYTES_MAX, "x"), (BUFFER_BYTES_MAX, "x")] {
+        assert!(config(&[(name, value)]).unwrap_err().to_string().starts_with(name));
+    }
+}

@@ -1,0 +1,96 @@
+//! What the collection API did so far: counts that only grow, cheap enough for every request.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counts at one moment. Events are counted once per time they were received: a client's retry counts again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Events that are durable on the stream and were answered with 200.
+    pub accepted: u64,
+    /// Bytes of the bodies of the accepted events, as received and decompressed.
+    pub accepted_bytes: u64,
+    /// Events that broke a rule (400).
+    pub invalid: u64,
+    /// Events or whole bodies above a limit of size (413).
+    pub too_large: u64,
+    /// Bodies of a content type or encoding that is not taken (415), or that could not be decompressed (400).
+    pub undecodable: u64,
+    /// Bodies that did not arrive in time or not whole (408, 400).
+    pub incomplete: u64,
+    /// Calls of unknown routes or with a wrong method (404, 405).
+    pub misrouted: u64,
+    /// Events refused because the queue to the stream is full (503).
+    pub queue_full: u64,
+    /// Events that the stream did not take in time (503). Some may still be on it: the outcome is not known.
+    pub unavailable: u64,
+    /// Events whose sender went away before the answer. They are on their way to the stream and may be on it.
+    pub abandoned: u64,
+}
+
+/// The live counts.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    accepted: AtomicU64,
+    accepted_bytes: AtomicU64,
+    invalid: AtomicU64,
+    too_large: AtomicU64,
+    undecodable: AtomicU64,
+    incomplete: AtomicU64,
+    misrouted: AtomicU64,
+    queue_full: AtomicU64,
+    unavailable: AtomicU64,
+    abandoned: AtomicU64,
+}
+
+/// What became of one event or call that was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    Invalid,
+    TooLarge,
+    Undecodable,
+    Incomplete,
+    Misrouted,
+    QueueFull,
+    Unavailable,
+    Abandoned,
+}
+
+impl Counters {
+    pub(crate) fn accepted(&self, body_bytes: usize) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.accepted_bytes.fetch_add(u64::try_from(body_bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(crate) fn count(&self, class: Class) {
+        self.cell(class).fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn cell(&self, class: Class) -> &AtomicU64 {
+        match class {
+            Class::Invalid => &self.invalid,
+            Class::TooLarge => &self.too_large,
+            Class::Undecodable => &self.undecodable,
+            Class::Incomplete => &self.incomplete,
+            Class::Misrouted => &self.misrouted,
+            Class::QueueFull => &self.queue_full,
+            Class::Unavailable => &self.unavailable,
+            Class::Abandoned => &self.abandoned,
+        }
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let read = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
+        Counts {
+            accepted: read(&self.accepted),
+            accepted_bytes: read(&self.accepted_bytes),
+            invalid: read(&self.invalid),
+            too_large: read(&self.too_large),
+            undecodable: read(&self.undecodable),
+            incomplete: read(&self.incomplete),
+            misrouted: read(&self.misrouted),
+            queue_full: read(&self.queue_full),
+            unavailable: read(&self.unavailable),
+            abandoned: read(&self.abandoned),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Receives the body of a call: type, encoding, size, time and memory are bounded before a byte is read as JSON.
+//!
+//! The limit of size is on the *decompressed* bytes and holds inside decompression, so that a small gzip bomb costs
+//! no more than the limit. Reading is by hand and not by layers because most bodies arrive whole in one frame, which
+//! is then handed on without a copy.
+
+use std::io::Read;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use flate2::read::MultiGzDecoder;
+use http::{HeaderMap, header};
+use http_body_util::BodyExt;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::http::problem::Kind;
+
+/// Memory is reserved in units of this many bytes, because a semaphore counts 32-bit permits at a time.
+const RESERVE_UNIT_BYTES: usize = 1024;
+
+/// What a route takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules<'r> {
+    /// The media types that are taken; an absent one is too.
+    pub(crate) media_types: &'static [&'static str],
+    /// Largest body after decompression.
+    pub(crate) bytes_max: usize,
+    /// Longest time from the end of the head to the end of the body.
+    pub(crate) timeout: Duration,
+    /// Memory that all bodies of the process share, in units of 1,024 bytes.
+    pub(crate) memory: &'r Semaphore,
+}
+
+/// A whole body, decompressed, and the memory that is reserved for it.
+#[derive(Debug)]
+pub(crate) struct Received<'r> {
+    pub(crate) bytes: Bytes,
+    _memory: [Option<SemaphorePermit<'r>>; 2],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    Identity,
+    Gzip,
+}
+
+/// Memory that bodies may take together, for [`Rules::memory`].
+pub(crate) fn memory(bytes_max: usize) -> Semaphore {
+    Semaphore::new((bytes_max / RESERVE_UNIT_BYTES).min(Semaphore::MAX_PERMITS))
+}
+
+/// Receives a body, or says what is wrong with it.
+pub(crate) async fn receive<'r>(headers: &HeaderMap, body: Body, rules: Rules<'r>) -> Result<Received<'r>, Kind> {
+    if !is_media_type_taken(headers, rules.media_types) {
+        return Err(Kind::UnsupportedMediaType);
+    }
+    let encoding = encoding(headers).ok_or(Kind::UnsupportedEncoding)?;
+    let announced =
+        axum::body::HttpBody::size_hint(&body).exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    if announced.is_some_and(|bytes| bytes > rules.bytes_max) {
+        return Err(Kind::TooLarge);
+    }
+    let raw_memory = reserve(rules.memory, announced.unwrap_or(rules.bytes_max))?;
+    let raw = match tokio::time::timeout(rules.timeout, collect(body, rules.bytes_max)).await {
+        Ok(raw) => raw?,
+        Err(_elapsed) => return Err(Kind::SlowBody),
+    };
+    match encoding {
+        Encoding::Identity => Ok(Received { bytes: raw, _memory: [Some(raw_memory), None] }),
+        Encoding::Gzip => {
+            let bytes = decompress(&raw, rules.bytes_max)?;
+            let memory = reserve(rules.memory, bytes.len())?;
+            Ok(Received { bytes, _memory: [Some(raw_memory), Some(memory)] })
+        }
+    }
+}
+
+/// Whether the content type is one of those taken. Parameters such as a charset do not matter: JSON is UTF-8.
+fn is_media_type_taken(headers: &HeaderMap, media_types: &[&str]) -> bool {
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let Some(value) = values.next() else { return true };
+    let Ok(text) = value.to_str() else { return false };
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    values.next().is_none() && media_types.iter().any(|media_type| essence.eq_ignore_ascii_case(media_type))
+}
+
+/// The encoding, unless it is unknown or more than one.
+fn encoding(headers: &HeaderMap) -> Option<Encoding> {
+    let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
+    let Some(value) = values.next() else { return Some(Encoding::Identity) };
+    let name = value.to_str().ok()?.trim();
+    if values.next().is_some() {
+        return None;
+    }
+    let is = |expected| name.eq_ignore_ascii_case(expected);
+    if is("gzip") || is("x-gzip") {
+        return Some(Encoding::Gzip);
+    }
+    is("identity").then_some(Encoding::Identity)
+}
+
+fn reserve(memory: &Semaphore, bytes: usize) -> Result<SemaphorePermit<'_>, Kind> {
+    let Ok(units) = u32::try_from(bytes.div_ceil(RESERVE_UNIT_BYTES)) else { return Err(Kind::Overloaded) };
+    let Ok(permit) = memory.try_acquire_many(units) else { return Err(Kind::Overloaded) };
+    Ok(permit)
+}
+
+/// The bytes of a body; without a copy where they come in one frame.
+async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, Kind> {
+    let mut whole = Bytes::new();
+    let mut joined = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return Err(Kind::IncompleteBody) };
+        // Trailers carry nothing for us.
+        let Ok(data) = frame.into_data() else { continue };
+        if whole.len() + joined.len() + data.len() > bytes_max {
+            return Err(Kind::TooLarge);
+        }
+        if whole.is_empty() && joined.is_empty() {
+            whole = data;
+        } else {
+            joined.extend_from_slice(&std::mem::take(&mut whole));
+            joined.extend_from_slice(&data);
+        }
+    }
+    Ok(if joined.is_empty() { whole } else { joined.freeze() })
+}
+
+/// Decompresses gzip, of any number of members, up to a limit.
+fn decompress(raw: &[u8], bytes_max: usize) -> Result<Bytes, Kind> {
+    const RATIO_TYPICAL: usize = 4;
+    let one_more = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::with_capacity(raw.len().saturating_mul(RATIO_TYPICAL).min(bytes_max));
+    if MultiGzDecoder::new(raw).take(one_more).read_to_end(&mut bytes).is_err() {
+        return Err(Kind::CorruptBody);
+    }
+    if bytes.len() > bytes_max {
+        return Err(Kind::TooLarge);
+    }
+    Ok(Bytes::from(bytes))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+//! What both binaries do first: logs, clients, the producer.
+
+use std::time::Duration;
+
+use kinesis_producer::{Producer, StartError};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::Config;
+
+/// How long an event is retried before its sender gets 503. Shorter than the 30 s after which most HTTP clients and
+/// load balancers give up, so that the sender hears the outcome.
+const RECORD_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Where the log goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people, on standard error.
+    Text,
+    /// One JSON object a line on standard output, as Lambda collects them.
+    Json,
+}
+
+/// Starts the log; `RUST_LOG` filters it, `info` by default.
+///
+/// # Errors
+/// If the process has a log already.
+pub fn logging(format: LogFormat) -> anyhow::Result<()> {
+    let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter);
+    let started = match format {
+        LogFormat::Text => builder.with_writer(std::io::stderr).try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    started.map_err(|error| anyhow::anyhow!(error).context("start the log"))
+}
+
+/// Connects to the stream; endpoint, region and credentials come from where every AWS SDK takes them.
+///
+/// # Errors
+/// If the stream cannot be found or its shards cannot be read.
+pub async fn producer(config: &Config) -> Result<Producer, StartError> {
+    let sdk = aws_config::load_from_env().await;
+    let client = aws_sdk_kinesis::Client::new(&sdk);
+    let mut settings = kinesis_producer::Config::new(&config.raw_stream);
+    settings.linger = config.linger;
+    settings.buffer_bytes_max = config.buffer_bytes_max;
+    settings.record_deadline = RECORD_DEADLINE;
+    Producer::start(settings, client).await
+}

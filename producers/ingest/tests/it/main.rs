@@ -1,0 +1,14 @@
+//! The collection API from outside: a real router over a real producer over a small Kinesis on a local port.
+
+#[cfg(test)]
+mod batches;
+#[cfg(test)]
+mod connections;
+#[cfg(test)]
+mod corpus;
+#[cfg(test)]
+mod rig;
+#[cfg(test)]
+mod singles;
+#[cfg(test)]
+mod stream;

@@ -1,0 +1,117 @@
+//! A collection API over the small Kinesis, and calls of it.
+
+use std::time::Duration;
+
+use aws_sdk_kinesis::config::{BehaviorVersion, Credentials, Region};
+use axum::Router;
+use axum::body::Body;
+use events::envelope::Event;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
+use ingest::{Ingest, Settings, app};
+use kinesis_producer::Producer;
+use serde_json::Value;
+use tower::ServiceExt;
+
+use crate::stream::{Mode, Stream};
+
+pub(crate) const NOW_MS: i64 = 1_795_000_000_123;
+
+pub(crate) const GOOD: &str =
+    r#"{"id":"r-1","imp":[{"id":"1","tagid":"unit-7","video":{"mimes":["video/mp4"]}}],"dooh":{"id":"s"}}"#;
+
+/// One collection API.
+#[derive(Debug)]
+pub(crate) struct Rig {
+    pub(crate) stream: Stream,
+    pub(crate) producer: Producer,
+    pub(crate) ingest: Ingest,
+    pub(crate) app: Router,
+}
+
+/// An answer, whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Rig {
+    pub(crate) async fn start(mode: Mode) -> Self {
+        Self::start_with(mode, |_| {}, |_| {}).await
+    }
+
+    pub(crate) async fn start_with(
+        mode: Mode,
+        change_producer: impl FnOnce(&mut kinesis_producer::Config),
+        change_settings: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let stream = Stream::start(mode).await;
+        let sdk = aws_sdk_kinesis::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+            .endpoint_url(format!("http://{}", stream.address))
+            .build();
+        let mut config = kinesis_producer::Config::new("ad-events");
+        config.linger = Duration::from_millis(1);
+        change_producer(&mut config);
+        let producer = Producer::start(config, aws_sdk_kinesis::Client::from_conf(sdk)).await.unwrap();
+        let mut settings = Settings { clock_ms: || NOW_MS, ..Settings::default() };
+        change_settings(&mut settings);
+        let ingest = Ingest::new(producer.clone(), settings);
+        let app = app(ingest.clone());
+        Self { stream, producer, ingest, app }
+    }
+
+    pub(crate) async fn call(&self, request: Request<Body>) -> Answer {
+        let (head, body) = self.app.clone().oneshot(request).await.unwrap().into_parts();
+        let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        Answer { status: head.status, headers: head.headers, text }
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: impl Into<Body>) -> Answer {
+        self.call(post(path, body)).await
+    }
+
+    /// The events on the stream, as ids and original bodies.
+    pub(crate) fn events(&self) -> Vec<(String, String)> {
+        let records = self.stream.records();
+        let read = |record: &axum::body::Bytes| {
+            let event = Event::read(record).unwrap();
+            (event.envelope.event_id.to_string(), event.original_body().unwrap().into_owned())
+        };
+        records.iter().map(read).collect()
+    }
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// Checks the shape that all problems share.
+    pub(crate) fn check_problem(&self, status: u16, page: &str) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        let problem = self.json();
+        assert_eq!(problem["status"], status);
+        assert_eq!(problem["type"], format!("/problems/{page}"));
+        assert!(problem["title"].is_string() && problem["detail"].is_string());
+        assert_eq!(self.header("retry-after"), if status == 503 { "1" } else { "" });
+        problem
+    }
+}
+
+pub(crate) fn post(path: &str, body: impl Into<Body>) -> Request<Body> {
+    Request::post(path).body(body.into()).unwrap()
+}
+
+pub(crate) fn good(id: &str) -> String {
+    GOOD.replace("r-1", id)
+}
