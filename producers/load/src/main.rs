@@ -1,0 +1,184 @@
+//! `load`: sends ad requests of screens, or the lines of a file, to a collection API at a fixed rate.
+
+use std::io::{IsTerminal, Write};
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use clap::Parser;
+use load::run::CONNECTIONS_MAX;
+use load::source::Replay;
+use load::{Config, Progress, Report, Source, Traffic, screens};
+
+/// Sends ad requests to a collection API at a fixed rate, and tells what became of them.
+///
+/// The rate is kept whether or not the server keeps up: latency counts from the moment at which a request was due.
+/// A call waits for the stream, so n requests a second need about n × 0.02 connections with the default linger.
+///
+///   load --rate 2000 --seconds 30
+///   load --rate 20000 --connections 1000 --retries-percent 1 --invalid-percent 1
+///   load --rate 50000 --batch 500 --connections 32
+///   load --replay requests.ndjson --rate 500 --acks ids.txt
+///   load --print 3 | head -1
+#[derive(Debug, Parser)]
+#[command(version, verbatim_doc_comment)]
+struct Arguments {
+    /// Host and port of the collection API.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    target: String,
+    /// Events per second, over all connections.
+    #[arg(long, default_value = "1000")]
+    rate: NonZeroU32,
+    /// How long to send, in seconds.
+    #[arg(long, default_value_t = 30)]
+    seconds: u64,
+    /// Connections, and so calls at the same time.
+    #[arg(long, default_value = "256", value_parser = connections)]
+    connections: NonZeroUsize,
+    /// Events per call: above 1, NDJSON batches go to /v1/events.
+    #[arg(long, default_value = "1", value_parser = batch)]
+    batch: NonZeroU32,
+    /// How many screens ask for ads.
+    #[arg(long, default_value_t = 2_000)]
+    screens: usize,
+    /// The same seed, rate and start time give the same bytes.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Time of the first event in milliseconds since the epoch; now by default.
+    #[arg(long)]
+    start_ms: Option<i64>,
+    /// Percentage of events that repeat the one before byte for byte, as a client's retry does.
+    #[arg(long, default_value_t = 0.0, value_parser = percentage)]
+    retries_percent: f64,
+    /// Percentage of made requests that break a rule and must be refused.
+    #[arg(long, default_value_t = 0.0, value_parser = percentage)]
+    invalid_percent: f64,
+    /// Append the ids of accepted events to this file, one a line, as answers come.
+    #[arg(long)]
+    acks: Option<PathBuf>,
+    /// Send the lines of this file instead of made requests.
+    #[arg(long)]
+    replay: Option<PathBuf>,
+    /// How often to send the file.
+    #[arg(long, default_value_t = 1)]
+    rounds: u64,
+    /// Print this many made requests and end, instead of sending.
+    #[arg(long, value_name = "COUNT")]
+    print: Option<u64>,
+    /// Print the report as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let (config, json) = (config(&arguments)?, arguments.json);
+    if let Some(count) = arguments.print {
+        return print(&config, count);
+    }
+    let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
+    let report = runtime.block_on(send(config))?;
+    let text = if json { serde_json::to_string(&report)? } else { report.to_string() };
+    writeln!(std::io::stdout(), "{text}").context("print the report")
+}
+
+fn config(arguments: &Arguments) -> anyhow::Result<Config> {
+    let source = match &arguments.replay {
+        Some(path) => Source::Replay(Replay::read(path, arguments.rounds)?),
+        None => {
+            let screens = screens(arguments.seed, arguments.screens);
+            Source::Traffic(Traffic::new(arguments.seed, &screens, per_10k(arguments.invalid_percent))?)
+        }
+    };
+    #[expect(clippy::disallowed_methods, reason = "the rim: the run takes its start as an argument")]
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("read the clock")?;
+    Ok(Config {
+        target: arguments.target.clone(),
+        source,
+        events_per_s: arguments.rate,
+        duration: Duration::from_secs(arguments.seconds),
+        connections: arguments.connections,
+        batch: arguments.batch,
+        retry_per_10k: per_10k(arguments.retries_percent),
+        seed: arguments.seed,
+        start_ms: arguments.start_ms.unwrap_or(i64::try_from(now.as_millis())?),
+        acks: arguments.acks.clone(),
+        answer_timeout: Duration::from_secs(30),
+    })
+}
+
+fn print(config: &Config, count: u64) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let mut line = Vec::new();
+    for index in 0..count {
+        line.clear();
+        config.source.write(index, config.start_ms, &mut line);
+        line.push(b'\n');
+        match out.write_all(&line) {
+            // Whoever reads has seen enough.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+            written => written.context("print requests")?,
+        }
+    }
+    Ok(())
+}
+
+/// Sends until the end or ctrl-C, with a line of progress each second on a terminal.
+async fn send(config: Config) -> anyhow::Result<Report> {
+    let progress = Arc::new(Progress::default());
+    let watched = Arc::clone(&progress);
+    let shown = tokio::spawn(async move {
+        let mut accepted_before = 0;
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        while std::io::stderr().is_terminal() {
+            second.tick().await;
+            let (counts, latency) = (watched.counts(), watched.latency());
+            let rate = counts.accepted - accepted_before;
+            accepted_before = counts.accepted;
+            let lost = counts.unavailable + counts.unanswered + counts.missed;
+            let line = format!(
+                "\r{rate}/s  accepted {}  refused {}  lost {lost}  {latency}\x1b[K",
+                counts.accepted, counts.refused
+            );
+            if std::io::stderr().write_all(line.as_bytes()).is_err() {
+                return;
+            }
+        }
+    });
+    let shutdown = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            // Without the signal the run ends by itself.
+            std::future::pending::<()>().await;
+        }
+    };
+    let report = load::run(config, progress, shutdown).await;
+    shown.abort();
+    if std::io::stderr().is_terminal() {
+        std::io::stderr().write_all(b"\r\x1b[K")?;
+    }
+    Ok(report?)
+}
+
+fn per_10k(percent: f64) -> u32 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be 0 to 100 when parsed")]
+    let per_10k = (percent * 100.0).round() as u32;
+    per_10k
+}
+
+fn percentage(text: &str) -> Result<f64, String> {
+    let percent = text.parse().ok().filter(|percent| (0.0..=100.0).contains(percent));
+    percent.ok_or_else(|| "must be a number from 0 to 100".to_owned())
+}
+
+fn connections(text: &str) -> Result<NonZeroUsize, String> {
+    let count: Option<NonZeroUsize> = text.parse().ok();
+    let valid = count.filter(|count| count.get() <= CONNECTIONS_MAX);
+    valid.ok_or_else(|| format!("must be a number from 1 to {CONNECTIONS_MAX}"))
+}
+
+fn batch(text: &str) -> Result<NonZeroU32, String> {
+    let size: Option<NonZeroU32> = text.parse().ok();
+    size.filter(|size| size.get() <= 10_000).ok_or_else(|| "must be a number from 1 to 10000".to_owned())
+}
