@@ -1,5 +1,6 @@
 //! What both binaries do first: logs, clients, the producer.
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use kinesis_producer::{Producer, StartError};
@@ -28,7 +29,7 @@ pub fn logging(format: LogFormat) -> anyhow::Result<()> {
     let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
     let builder = tracing_subscriber::fmt().with_env_filter(filter);
     let started = match format {
-        LogFormat::Text => builder.with_writer(std::io::stderr).try_init(),
+        LogFormat::Text => builder.with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => builder.json().try_init(),
     };
     started.map_err(|error| anyhow::anyhow!(error).context("start the log"))

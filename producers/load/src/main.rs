@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -72,9 +73,19 @@ struct Arguments {
     json: bool,
 }
 
-fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
-    let (config, json) = (config(&arguments)?, arguments.json);
+#[expect(clippy::print_stderr, reason = "a command answers on its terminal")]
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("load: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let (config, json) = (config(arguments)?, arguments.json);
     if let Some(count) = arguments.print {
         return print(&config, count);
     }

@@ -33,7 +33,7 @@ pub struct Template {
     prices: Vec<Range<usize>>,
     imp_key: Range<usize>,
     channel_key: Range<usize>,
-    test_flag: Range<usize>,
+    gdpr_flag: Range<usize>,
 }
 
 /// What differs from request to request.
@@ -57,7 +57,7 @@ pub(crate) enum Fault {
     NoImp,
     /// There is no channel.
     NoChannel,
-    /// `test` is neither 0 nor 1.
+    /// `regs.gdpr` is neither 0 nor 1.
     WrongFlag,
 }
 
@@ -84,17 +84,18 @@ impl Template {
         let channel_key = page.key("dooh");
         page.dooh(screen);
         page.device(screen, &mut random);
-        page.text(r#","at":1,"tmax":300,"cur":["USD"],"test":"#);
-        let test_flag = page.key("0");
-        page.text(r#","bcat":["IAB7-39","IAB25","IAB26"],"source":{"fd":0,"tid":""#);
+        page.text(
+            r#","at":1,"tmax":300,"cur":["USD"],"test":0,"bcat":["IAB7-39","IAB25","IAB26"],"source":{"fd":0,"tid":""#,
+        );
         let transaction_id = page.patch(UUID_BYTES);
         page.text(&format!(
-            r#"","schain":{{"complete":1,"ver":"1.0","nodes":[{{"asi":"{publisher}.example","sid":"{publisher}","hp":1}},{{"asi":"screens.example","sid":"x-{publisher}","hp":1}}]}}}},"regs":{{"coppa":0,"gdpr":{gdpr}}}}}"#,
+            r#"","schain":{{"complete":1,"ver":"1.0","nodes":[{{"asi":"{publisher}.example","sid":"{publisher}","hp":1}},{{"asi":"screens.example","sid":"x-{publisher}","hp":1}}]}}}},"regs":{{"coppa":0,"gdpr":"#,
             publisher = screen.publisher_id,
-            gdpr = u8::from(gdpr),
         ));
+        let gdpr_flag = page.key(if gdpr { "1" } else { "0" });
+        page.text("}}");
         let Page { text, display_times, prices } = page;
-        Self { text, request_id, transaction_id, display_times, prices, imp_key, channel_key, test_flag }
+        Self { text, request_id, transaction_id, display_times, prices, imp_key, channel_key, gdpr_flag }
     }
 
     /// Appends a request with these values.
@@ -116,7 +117,7 @@ impl Template {
             Some(Fault::Truncated) => drop(out.pop()),
             Some(Fault::NoImp) => put(body, &self.imp_key, b"imq"),
             Some(Fault::NoChannel) => put(body, &self.channel_key, b"dook"),
-            Some(Fault::WrongFlag) => put(body, &self.test_flag, b"7"),
+            Some(Fault::WrongFlag) => put(body, &self.gdpr_flag, b"7"),
         }
     }
 }

@@ -1,6 +1,5 @@
 //! `ingest-server`: the collection API as a long-lived process.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -15,16 +14,31 @@ const ABOUT: &str = "ingest-server: takes ad requests over HTTP and puts them on
     \x20 curl -d '{\"id\":\"1\",\"imp\":[…],\"dooh\":{…}}' -H 'content-type: application/json' localhost:8080/v1/ad_requests\n\n\
     SIGTERM or ctrl-C: accepts no more, answers what is open, flushes, ends.\n\n";
 
-fn main() -> anyhow::Result<ExitCode> {
-    if let Some(argument) = std::env::args().nth(1) {
-        let is_help = argument == "--help" || argument == "-h";
-        std::io::stdout().write_all(format!("{ABOUT}{}", config::help()).as_bytes())?;
-        return Ok(if is_help { ExitCode::SUCCESS } else { ExitCode::from(2) });
+#[expect(clippy::print_stderr, clippy::print_stdout, reason = "a command answers on its terminal")]
+fn main() -> ExitCode {
+    let argument = std::env::args().nth(1);
+    if matches!(argument.as_deref(), Some("--help" | "-h")) {
+        println!("{ABOUT}{}", config::help());
+        return ExitCode::SUCCESS;
     }
+    if argument.is_some() {
+        eprintln!("ingest-server: takes no arguments; --help lists its settings");
+        return ExitCode::from(2);
+    }
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ingest-server: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
     let config = Config::from_env(Front::Server)?;
     start::logging(LogFormat::Text)?;
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
-    runtime.block_on(serve(config)).map(|()| ExitCode::SUCCESS)
+    runtime.block_on(serve(config))
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
