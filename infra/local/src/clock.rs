@@ -1,0 +1,53 @@
+//! The one reader of the wall clock. Everything else takes `now_ms`, or holds a [`Clock`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Milliseconds since the epoch, UTC. A machine clock set before 1970 reads as 0.
+#[expect(clippy::disallowed_methods, reason = "this is the rim where the wall clock is read")]
+pub fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// A clock that can jump: expiry and retention can be met without waiting for them. Clones jump together.
+#[derive(Debug, Clone, Default)]
+pub struct Clock {
+    /// Where a clock that does not run stands.
+    stands_at_ms: Option<i64>,
+    ahead_ms: Arc<AtomicI64>,
+}
+
+impl Clock {
+    /// A clock that moves by jumps alone.
+    pub fn standing_at(now_ms: i64) -> Self {
+        Self { stands_at_ms: Some(now_ms), ahead_ms: Arc::default() }
+    }
+
+    /// Milliseconds since the epoch, jumps included.
+    pub fn now_ms(&self) -> i64 {
+        self.stands_at_ms.unwrap_or_else(now_ms).saturating_add(self.ahead_ms.load(Ordering::Relaxed))
+    }
+
+    /// Moves this clock and its clones by `by_ms`; a negative jump goes back.
+    pub fn jump(&self, by_ms: i64) {
+        self.ahead_ms.fetch_add(by_ms, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clones_jump_together() {
+        let clock = Clock::default();
+        let clone = clock.clone();
+        let before = clone.now_ms();
+        clock.jump(86_400_000);
+        assert!(clone.now_ms() >= before + 86_400_000);
+        let standing = Clock::standing_at(5);
+        standing.jump(-2);
+        assert_eq!(standing.now_ms(), 3);
+    }
+}

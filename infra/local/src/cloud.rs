@@ -1,0 +1,200 @@
+//! The local cloud as a whole: opens its parts on one data directory and serves them on one port.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::{JoinError, JoinHandle};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::clock::Clock;
+use crate::data_dir::{DataDir, DataDirError};
+use crate::firehose::Firehose;
+use crate::glue::Glue;
+use crate::kinesis::{Kinesis, Store, StoreError};
+use crate::lambda::{CONCURRENCY_DEFAULT, EventSourceMapping, Handler, Lambda, Mapping, MappingError};
+use crate::s3::{self, S3};
+use crate::server::{self, Services};
+
+/// How often the disk is freed of what retention does not keep.
+const TRIM_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What a local cloud is started with.
+#[derive(Debug, Clone)]
+pub struct CloudConfig {
+    /// The data directory; it is made if it is missing.
+    pub data_dir: PathBuf,
+    /// The address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Whether Kinesis shards keep to their write limits; on by default, off for benchmarks of the store itself.
+    pub kinesis_is_limited: bool,
+    /// Lambda invocations at once; 1,000 by default, as an account's.
+    pub concurrency: usize,
+    /// The clock of streams and mappings.
+    pub clock: Clock,
+}
+
+impl CloudConfig {
+    /// A cloud with the service's limits.
+    pub fn new(data_dir: impl Into<PathBuf>, listen: SocketAddr) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            listen,
+            kinesis_is_limited: true,
+            concurrency: CONCURRENCY_DEFAULT,
+            clock: Clock::default(),
+        }
+    }
+}
+
+/// Why a local cloud cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum CloudError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// Another program listens on the address.
+    #[error("{address} is in use by another program: choose another address for the local cloud")]
+    Busy {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The streams cannot be opened.
+    #[error("cannot open the streams")]
+    Kinesis(#[from] StoreError),
+    /// The object store cannot be opened.
+    #[error("cannot open the object store")]
+    S3(#[from] s3::StoreError),
+    /// The catalog cannot be opened.
+    #[error("cannot open the catalog")]
+    Glue(#[source] io::Error),
+    /// The delivery streams cannot be opened.
+    #[error("cannot open the delivery streams")]
+    Firehose(#[source] io::Error),
+    /// The task that opens the streams did not finish.
+    #[error("cannot open the streams")]
+    Task(#[from] JoinError),
+}
+
+/// A running local cloud. Dropped without [`Cloud::shutdown`] it stops like a process that is killed: nothing that was
+/// acknowledged is lost.
+#[derive(Debug)]
+pub struct Cloud {
+    address: SocketAddr,
+    services: Arc<Services>,
+    lambda: Lambda,
+    server: JoinHandle<()>,
+    stop: CancellationToken,
+    _stop_when_dropped: DropGuard,
+}
+
+impl Cloud {
+    /// Opens the data directory, recovers what is in it, and serves.
+    ///
+    /// # Errors
+    /// See [`CloudError`]; a refused data directory is not touched.
+    pub async fn start(config: CloudConfig) -> Result<Self, CloudError> {
+        let data = Arc::new(DataDir::open(&config.data_dir)?);
+        let (listener, address) = listen(config.listen).await?;
+        let (store_data, clock, is_limited) = (Arc::clone(&data), config.clock, config.kinesis_is_limited);
+        let store = tokio::task::spawn_blocking(move || Store::open(store_data, clock, is_limited)).await??;
+        let s3 = S3::open(data.join("s3")).await?;
+        let glue = Glue::open(data.join("glue")).await.map_err(CloudError::Glue)?;
+        let firehose = Firehose::open(data.join("firehose"), s3.clone()).await.map_err(CloudError::Firehose)?;
+        let lambda = Lambda::new(data, store.clone(), config.concurrency);
+        let stop = CancellationToken::new();
+        tokio::spawn(stop.clone().run_until_cancelled_owned(trim(store.clone())));
+        let services = Arc::new(Services { kinesis: Kinesis::new(store), firehose, glue, s3 });
+        let server = tokio::spawn(server::serve(listener, Arc::clone(&services), stop.clone()));
+        let stop_when_dropped = stop.clone().drop_guard();
+        Ok(Self { address, services, lambda, server, stop, _stop_when_dropped: stop_when_dropped })
+    }
+
+    /// Where it listens, such as `http://127.0.0.1:4566`.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Kinesis Data Streams.
+    pub fn kinesis(&self) -> &Kinesis {
+        &self.services.kinesis
+    }
+
+    /// Firehose.
+    pub fn firehose(&self) -> &Firehose {
+        &self.services.firehose
+    }
+
+    /// The Glue Data Catalog.
+    pub fn glue(&self) -> &Glue {
+        &self.services.glue
+    }
+
+    /// S3.
+    pub fn s3(&self) -> &S3 {
+        &self.services.s3
+    }
+
+    /// The event source mappings.
+    pub fn lambda(&self) -> &Lambda {
+        &self.lambda
+    }
+
+    /// Starts an event source mapping that calls `handler` in this process.
+    ///
+    /// # Errors
+    /// When a setting is out of range, the stream is missing, or a mapping of this name runs.
+    pub async fn map(&self, mapping: EventSourceMapping, handler: Handler) -> Result<Mapping, MappingError> {
+        self.lambda.map(mapping, handler).await
+    }
+
+    /// Stops in order: mappings after their invocations in flight, the door after its requests, deliveries after what
+    /// is buffered, then the logs.
+    pub async fn shutdown(self) {
+        self.lambda.stop().await;
+        self.stop.cancel();
+        if let Err(error) = self.server.await {
+            tracing::error!(%error, "the server did not end well");
+        }
+        self.services.firehose.shutdown().await;
+        self.services.glue.shutdown().await;
+        self.services.kinesis.store().close().await;
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), CloudError> {
+    let failed = |source: io::Error| {
+        if source.kind() == io::ErrorKind::AddrInUse {
+            CloudError::Busy { address }
+        } else {
+            CloudError::Listen { address, source }
+        }
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+async fn trim(store: Store) {
+    let mut ticks = tokio::time::interval(TRIM_INTERVAL);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = store.trim().await {
+            tracing::error!(error = &error as &dyn std::error::Error, "cannot free the disk of expired records");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

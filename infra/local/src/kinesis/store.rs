@@ -1,0 +1,196 @@
+//! All streams of a data directory.
+//!
+//! A stream lies in `kinesis/NAME@CREATED_MS`, and exists while its `stream.json` does; directories without one are
+//! left-overs of a creation or deletion that was cut short, and are removed at start.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::clock::Clock;
+use crate::data_dir::{DataDir, sync_dir};
+
+use super::description::StreamMode;
+use super::hash_key::HashKeyRange;
+use super::log::LogError;
+use super::stream::{self, Home, Stream, TornTail};
+
+/// Open shards of one stream at most: each has a thread that writes.
+pub(super) const SHARDS_MAX: usize = 1_000;
+
+/// Why the store cannot do something.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A stream of this name exists.
+    #[error("stream {name} exists")]
+    Exists {
+        /// Its name.
+        name: String,
+    },
+    /// The operating system refused.
+    #[error("use the streams in {}", path.display())]
+    Io {
+        /// The directory.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// A shard's log cannot be opened.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// The streams of a data directory. Cheap to clone; all clones are one store.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    root: PathBuf,
+    home: Home,
+    /// Held for look-ups and for the note of a finished change.
+    streams: Mutex<BTreeMap<String, Stream>>,
+    /// One creation or deletion at a time.
+    change: tokio::sync::Mutex<()>,
+    torn: Vec<TornTail>,
+}
+
+impl Store {
+    /// Opens all streams and cuts torn tails. Reads the last segment of each open shard, at most 64 MiB and a group.
+    ///
+    /// # Errors
+    /// When the disk refuses, or a stream's description is not readable.
+    pub fn open(data: Arc<DataDir>, clock: Clock, is_limited: bool) -> Result<Self, StoreError> {
+        let root = data.join("kinesis");
+        let io_error = |source| StoreError::Io { path: root.clone(), source };
+        fs::create_dir_all(&root).map_err(io_error)?;
+        let home = Home { data, clock, is_limited };
+        let mut streams = BTreeMap::new();
+        let mut torn = Vec::new();
+        for entry in fs::read_dir(&root).map_err(io_error)? {
+            let dir = entry.map_err(io_error)?.path();
+            match stream::read_file(&dir).map_err(|source| StoreError::Io { path: dir.clone(), source })? {
+                Some(file) => {
+                    remove_unlisted(&dir, &file)?;
+                    let (stream, stream_torn) = Stream::open(dir, &file, home.clone())?;
+                    torn.extend(stream_torn);
+                    streams.insert(file.name, stream);
+                }
+                None => fs::remove_dir_all(&dir).map_err(|source| StoreError::Io { path: dir.clone(), source })?,
+            }
+        }
+        for tail in &torn {
+            tracing::warn!(
+                stream = tail.stream,
+                shard = tail.shard,
+                bytes = tail.bytes,
+                "cut a write that was never acknowledged off a shard's log"
+            );
+        }
+        let change = tokio::sync::Mutex::new(());
+        Ok(Self { inner: Arc::new(Inner { root, home, streams: Mutex::new(streams), change, torn }) })
+    }
+
+    /// What recovery cut off at start.
+    pub fn torn_tails(&self) -> &[TornTail] {
+        &self.inner.torn
+    }
+
+    /// The stream of this name.
+    pub fn stream(&self, name: &str) -> Option<Stream> {
+        self.streams().get(name).cloned()
+    }
+
+    /// All streams, by name.
+    pub fn list(&self) -> Vec<Stream> {
+        self.streams().values().cloned().collect()
+    }
+
+    /// The clock by which records arrive and expire.
+    pub fn clock(&self) -> &Clock {
+        &self.inner.home.clock
+    }
+
+    /// Makes a stream with evenly cut shards, ready for use when this returns.
+    ///
+    /// # Errors
+    /// When one of this name exists, or the disk refuses.
+    pub async fn create(&self, name: &str, mode: StreamMode, shards: u32) -> Result<Stream, StoreError> {
+        let _one_at_a_time = self.inner.change.lock().await;
+        if self.stream(name).is_some() {
+            return Err(StoreError::Exists { name: name.to_owned() });
+        }
+        let now_ms = self.inner.home.clock.now_ms();
+        let file = stream::new_file(name, mode, &HashKeyRange::even(shards), now_ms);
+        let dir = self.inner.root.join(format!("{name}@{now_ms}"));
+        let (root, home) = (self.inner.root.clone(), self.inner.home.clone());
+        let creation = move || {
+            let stream = Stream::create(dir, &file, home);
+            sync_dir(&root)?;
+            Ok(stream)
+        };
+        let stream = stream::blocking(creation).await.map_err(|source| self.io_error(source))??;
+        self.streams().insert(name.to_owned(), stream.clone());
+        Ok(stream)
+    }
+
+    /// Deletes a stream with all its records. Returns whether there was one.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub async fn delete(&self, name: &str) -> Result<bool, StoreError> {
+        let _one_at_a_time = self.inner.change.lock().await;
+        let Some(stream) = self.stream(name) else { return Ok(false) };
+        stream::remove_file(stream.dir()).map_err(|source| self.io_error(source))?;
+        self.streams().remove(name);
+        stream.stop(true).await;
+        let dir = stream.dir().to_owned();
+        stream::blocking(move || fs::remove_dir_all(dir)).await.map_err(|source| self.io_error(source))?;
+        Ok(true)
+    }
+
+    /// Frees the disk of what retention does not keep.
+    ///
+    /// # Errors
+    /// When the disk refuses; what was not deleted is tried again the next time.
+    pub async fn trim(&self) -> Result<(), StoreError> {
+        for stream in self.list() {
+            stream.trim(self.inner.home.clock.now_ms()).await.map_err(|source| self.io_error(source))?;
+        }
+        Ok(())
+    }
+
+    /// Finishes the puts that were handed over, then takes no more.
+    pub async fn close(&self) {
+        for stream in self.list() {
+            stream.stop(false).await;
+        }
+    }
+
+    fn streams(&self) -> MutexGuard<'_, BTreeMap<String, Stream>> {
+        self.inner.streams.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn io_error(&self, source: io::Error) -> StoreError {
+        StoreError::Io { path: self.inner.root.clone(), source }
+    }
+}
+
+/// Removes shard directories that the stream does not list: a reshard or a trim that was cut short.
+fn remove_unlisted(dir: &Path, file: &super::description::StreamFile) -> Result<(), StoreError> {
+    let io_error = |source| StoreError::Io { path: dir.to_owned(), source };
+    for entry in fs::read_dir(dir).map_err(io_error)? {
+        let entry = entry.map_err(io_error)?;
+        let name = entry.file_name();
+        let number = name.to_str().and_then(super::description::parse_shard_id);
+        let is_unlisted = number.is_some_and(|number| file.shards.iter().all(|shard| shard.number != number));
+        if is_unlisted {
+            fs::remove_dir_all(entry.path()).map_err(io_error)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,366 @@
+//! A stream: its shards, its settings, and the handle through which records go in and come out.
+//!
+//! The state is a snapshot that is replaced as a whole, after it has been made durable. Puts and reads take the
+//! snapshot of the moment and never wait for a change; changes wait for each other.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::data_dir::{DataDir, replace_file};
+
+use super::description::{Settings, ShardDescription, StreamFile, StreamMode};
+use super::hash_key::HashKey;
+use super::limiter::{ReadLimiter, WriteLimiter};
+use super::log::writer::Writer;
+use super::log::{LogError, Position, ReadLimit, ShardLog};
+use super::reader::ShardReader;
+
+pub(super) mod put;
+pub(super) mod reshard;
+
+const STREAM_FILE: &str = "stream.json";
+
+/// A stream of the local cloud. Cheap to clone; all clones are one stream.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    name: String,
+    created_ms: i64,
+    dir: PathBuf,
+    home: Home,
+    state: watch::Sender<Arc<StreamState>>,
+    /// One change at a time.
+    change: tokio::sync::Mutex<()>,
+}
+
+/// What every stream of a store shares.
+#[derive(Debug, Clone)]
+pub(super) struct Home {
+    pub(super) data: Arc<DataDir>,
+    pub(super) clock: Clock,
+    pub(super) is_limited: bool,
+}
+
+/// A stream at one moment.
+#[derive(Debug, Clone)]
+pub(super) struct StreamState {
+    /// Grows with each change.
+    pub(super) version: u64,
+    pub(super) is_deleted: bool,
+    pub(super) settings: Settings,
+    pub(super) next_shard: u64,
+    /// All that are listed, by number.
+    pub(super) shards: Vec<Shard>,
+    /// Those that take records, by starting hash key.
+    open: Vec<Shard>,
+}
+
+/// A shard with its log.
+#[derive(Debug, Clone)]
+pub(super) struct Shard {
+    pub(super) description: Arc<ShardDescription>,
+    pub(super) log: ShardLog,
+    writer: Option<Writer>,
+    meters: Arc<Meters>,
+}
+
+/// A shard's limits. Each lock is held for a few additions.
+#[derive(Debug)]
+struct Meters {
+    writes: Mutex<WriteLimiter>,
+    reads: Mutex<ReadLimiter>,
+    iterators: Mutex<ReadLimiter>,
+}
+
+/// What recovery cut off a shard's log: a write that was under way when the process ended, never acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TornTail {
+    /// The stream's name.
+    pub stream: String,
+    /// The shard's id.
+    pub shard: String,
+    /// How many bytes were cut.
+    pub bytes: u64,
+}
+
+impl StreamState {
+    fn new(version: u64, settings: Settings, next_shard: u64, shards: Vec<Shard>) -> Self {
+        let mut open: Vec<Shard> = shards.iter().filter(|shard| shard.description.closed.is_none()).cloned().collect();
+        open.sort_by_key(|shard| shard.description.range.starting_hash_key);
+        Self { version, is_deleted: false, settings, next_shard, shards, open }
+    }
+
+    /// The shard with this number.
+    pub(super) fn shard(&self, number: u64) -> Option<&Shard> {
+        self.shards.iter().find(|shard| shard.description.number == number)
+    }
+
+    /// Those that take records, by starting hash key.
+    pub(super) fn open(&self) -> &[Shard] {
+        &self.open
+    }
+
+    /// The index in [`StreamState::open`] of the shard that takes this hash key.
+    fn route(&self, key: HashKey) -> Option<usize> {
+        self.open.partition_point(|shard| shard.description.range.starting_hash_key <= key).checked_sub(1)
+    }
+
+    /// When the oldest kept data can be from.
+    pub(super) fn horizon_ms(&self, now_ms: i64) -> i64 {
+        now_ms.saturating_sub(i64::from(self.settings.retention_hours) * 3_600_000)
+    }
+}
+
+impl Shard {
+    fn open(dir: &Path, description: ShardDescription, home: &Home) -> Result<(Self, u64), LogError> {
+        let opened = ShardLog::open(dir)?;
+        let writer = if description.closed.is_some() {
+            opened.log.close();
+            None
+        } else {
+            let start = Writer::start(opened.log.clone(), opened.seed, home.clock.clone(), Arc::clone(&home.data));
+            Some(start.map_err(|source| LogError::Io { dir: dir.to_owned(), source })?)
+        };
+        let now_ms = home.clock.now_ms();
+        let meters = Meters {
+            writes: Mutex::new(WriteLimiter::new(now_ms)),
+            reads: Mutex::new(ReadLimiter::new(now_ms)),
+            iterators: Mutex::new(ReadLimiter::new(now_ms)),
+        };
+        let shard = Self { description: Arc::new(description), log: opened.log, writer, meters: Arc::new(meters) };
+        Ok((shard, opened.torn_bytes))
+    }
+
+    fn admit_write(&self, bytes: usize, now_ms: i64) -> bool {
+        lock(&self.meters.writes).admit(bytes, now_ms)
+    }
+
+    /// Takes one of the shard's `GetShardIterator` calls.
+    pub(super) fn admit_iterator(&self, now_ms: i64) -> bool {
+        lock(&self.meters.iterators).admit(now_ms)
+    }
+
+    /// Takes one of the shard's `GetRecords` calls.
+    pub(super) fn admit_read(&self, now_ms: i64) -> bool {
+        lock(&self.meters.reads).admit(now_ms)
+    }
+
+    /// Counts what a `GetRecords` call gave.
+    pub(super) fn gave(&self, bytes: usize) {
+        lock(&self.meters.reads).gave(bytes);
+    }
+
+    /// The counter of the first record that arrived at `arrival_ms` or later, or the one that comes next.
+    pub(super) async fn counter_at(&self, arrival_ms: i64) -> Result<u64, LogError> {
+        let log = self.log.clone();
+        match tokio::task::spawn_blocking(move || log.counter_at(arrival_ms)).await {
+            Ok(result) => result,
+            Err(error) => Err(self.log.io_error(io::Error::other(error))),
+        }
+    }
+
+    /// A reader that takes from none of the limits.
+    pub(super) fn reader(&self) -> ShardReader {
+        ShardReader::new(Arc::clone(&self.description), self.log.clone())
+    }
+}
+
+impl Stream {
+    /// Makes a stream in `dir`, which does not exist: its shards first, then the file that says that it exists.
+    pub(super) fn create(dir: PathBuf, file: &StreamFile, home: Home) -> Result<Self, LogError> {
+        std::fs::create_dir_all(&dir).map_err(|source| LogError::Io { dir: dir.clone(), source })?;
+        let (stream, _nothing_torn) = Self::open(dir.clone(), file, home)?;
+        write_file(&dir, file).map_err(|source| LogError::Io { dir, source })?;
+        Ok(stream)
+    }
+
+    /// Opens the stream that `file` describes, with the logs in `dir`.
+    pub(super) fn open(dir: PathBuf, file: &StreamFile, home: Home) -> Result<(Self, Vec<TornTail>), LogError> {
+        let mut shards = Vec::with_capacity(file.shards.len());
+        let mut torn = Vec::new();
+        for description in &file.shards {
+            let shard_dir = dir.join(description.id());
+            std::fs::create_dir_all(&shard_dir).map_err(|source| LogError::Io { dir: shard_dir.clone(), source })?;
+            let (shard, torn_bytes) = Shard::open(&shard_dir, description.clone(), &home)?;
+            if torn_bytes > 0 {
+                torn.push(TornTail { stream: file.name.clone(), shard: description.id(), bytes: torn_bytes });
+            }
+            shards.push(shard);
+        }
+        let state = StreamState::new(0, file.settings.clone(), file.next_shard, shards);
+        let (state, _) = watch::channel(Arc::new(state));
+        let (name, created_ms) = (file.name.clone(), file.created_ms);
+        let change = tokio::sync::Mutex::new(());
+        Ok((Self { inner: Arc::new(Inner { name, created_ms, dir, home, state, change }) }, torn))
+    }
+
+    /// The stream's name.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// The stream's ARN.
+    pub fn arn(&self) -> String {
+        super::stream_arn(&self.inner.name)
+    }
+
+    /// When the stream was made, in milliseconds since the epoch. A stream made again under its name differs in this.
+    pub fn created_ms(&self) -> i64 {
+        self.inner.created_ms
+    }
+
+    /// The shards that are listed now, by number: open ones, and closed ones whose records are still kept.
+    pub fn shards(&self) -> Vec<ShardReader> {
+        self.state().shards.iter().map(Shard::reader).collect()
+    }
+
+    /// Whether the stream was deleted since this handle was taken.
+    pub fn is_deleted(&self) -> bool {
+        self.state().is_deleted
+    }
+
+    /// Wakes after each change of the stream: a split, a merge, a setting, its deletion.
+    pub fn changes(&self) -> StreamChanges {
+        StreamChanges(self.inner.state.subscribe())
+    }
+
+    pub(super) fn state(&self) -> Arc<StreamState> {
+        Arc::clone(&self.inner.state.borrow())
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.inner.dir
+    }
+
+    /// Changes the settings: durable first, then for all to see.
+    pub(super) async fn set(&self, change: impl FnOnce(&mut Settings)) -> io::Result<()> {
+        let _one_at_a_time = self.inner.change.lock().await;
+        let state = self.state();
+        let mut settings = state.settings.clone();
+        change(&mut settings);
+        let next = StreamState::new(state.version + 1, settings, state.next_shard, state.shards.clone());
+        self.save(&next).await?;
+        self.inner.state.send_replace(Arc::new(next));
+        Ok(())
+    }
+
+    /// Deletes what retention does not keep: segments, and closed shards that have nothing left.
+    pub(super) async fn trim(&self, now_ms: i64) -> io::Result<()> {
+        let _one_at_a_time = self.inner.change.lock().await;
+        let state = self.state();
+        let horizon_ms = state.horizon_ms(now_ms);
+        let logs: Vec<ShardLog> = state.shards.iter().map(|shard| shard.log.clone()).collect();
+        blocking(move || logs.iter().try_for_each(|log| log.trim(horizon_ms).map(drop))).await?;
+        let is_gone = |shard: &Shard| shard.description.closed.is_some_and(|closed| closed.at_ms < horizon_ms);
+        let (gone, kept): (Vec<Shard>, Vec<Shard>) = state.shards.iter().cloned().partition(is_gone);
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let next = StreamState::new(state.version + 1, state.settings.clone(), state.next_shard, kept);
+        self.save(&next).await?;
+        self.inner.state.send_replace(Arc::new(next));
+        let dirs: Vec<PathBuf> = gone.iter().map(|shard| self.inner.dir.join(shard.description.id())).collect();
+        blocking(move || dirs.iter().try_for_each(std::fs::remove_dir_all)).await
+    }
+
+    /// Ends the writers; with `is_deleted`, also says to all readers that nothing will come any more.
+    pub(super) async fn stop(&self, is_deleted: bool) {
+        let _one_at_a_time = self.inner.change.lock().await;
+        let state = self.state();
+        for writer in state.open.iter().filter_map(|shard| shard.writer.as_ref()) {
+            writer.stop().await;
+        }
+        if is_deleted {
+            state.shards.iter().for_each(|shard| shard.log.close());
+            let mut next = StreamState::clone(&state);
+            next.version += 1;
+            next.is_deleted = true;
+            self.inner.state.send_replace(Arc::new(next));
+        }
+    }
+
+    async fn save(&self, state: &StreamState) -> io::Result<()> {
+        let file = StreamFile {
+            name: self.inner.name.clone(),
+            created_ms: self.inner.created_ms,
+            settings: state.settings.clone(),
+            next_shard: state.next_shard,
+            shards: state.shards.iter().map(|shard| ShardDescription::clone(&shard.description)).collect(),
+        };
+        let dir = self.inner.dir.clone();
+        blocking(move || write_file(&dir, &file)).await
+    }
+}
+
+/// Wakes after each change of a stream.
+#[derive(Debug)]
+pub struct StreamChanges(watch::Receiver<Arc<StreamState>>);
+
+impl StreamChanges {
+    /// Waits for the next change. After the stream is gone it never returns.
+    pub async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// A file for a new stream with `ranges` as its shards.
+pub(super) fn new_file(name: &str, mode: StreamMode, ranges: &[super::HashKeyRange], now_ms: i64) -> StreamFile {
+    let shards: Vec<ShardDescription> =
+        (0..).zip(ranges).map(|(number, range)| ShardDescription::new(number, *range, now_ms)).collect();
+    let settings = Settings { retention_hours: super::description::RETENTION_HOURS_MIN, mode, tags: BTreeMap::new() };
+    let next_shard = u64::try_from(shards.len()).unwrap_or(u64::MAX);
+    StreamFile { name: name.to_owned(), created_ms: now_ms, settings, next_shard, shards }
+}
+
+/// Reads the file of the stream in `dir`; `None` when there is none, so the stream was never whole or is deleted.
+pub(super) fn read_file(dir: &Path) -> io::Result<Option<StreamFile>> {
+    match std::fs::read(dir.join(STREAM_FILE)) {
+        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes away the file that says that the stream in `dir` exists.
+pub(super) fn remove_file(dir: &Path) -> io::Result<()> {
+    std::fs::remove_file(dir.join(STREAM_FILE))?;
+    crate::data_dir::sync_dir(dir)
+}
+
+fn write_file(dir: &Path, file: &StreamFile) -> io::Result<()> {
+    replace_file(&dir.join(STREAM_FILE), &serde_json::to_vec_pretty(file)?)
+}
+
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Reads from a shard's log off the runtime's threads.
+pub(super) async fn read(
+    log: &ShardLog,
+    from: Position,
+    limit: ReadLimit,
+) -> Result<(Vec<super::log::LogRecord>, Position), LogError> {
+    let reading = log.clone();
+    match tokio::task::spawn_blocking(move || reading.read(from, limit)).await {
+        Ok(result) => result,
+        Err(error) => Err(log.io_error(io::Error::other(error))),
+    }
+}

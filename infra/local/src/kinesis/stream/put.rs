@@ -1,0 +1,125 @@
+//! Putting records: route, limit, write, and answer when they are durable.
+
+use crate::kinesis::frame::Frames;
+use crate::kinesis::hash_key::HashKey;
+use crate::kinesis::log::writer::AppendError;
+use crate::kinesis::sequence::SequenceNumber;
+
+use super::{Shard, Stream, StreamState};
+
+/// One record to put. Sizes and shapes are checked before.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::kinesis) struct PutEntry<'a> {
+    pub(in crate::kinesis) partition_key: &'a str,
+    pub(in crate::kinesis) hash_key: HashKey,
+    pub(in crate::kinesis) data_base64: &'a str,
+    /// Data and partition key.
+    pub(in crate::kinesis) bytes: usize,
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::kinesis) enum PutOutcome {
+    /// On disk.
+    Put { shard: u64, sequence_number: SequenceNumber },
+    /// The shard was over a limit; nothing was kept.
+    Throttled { shard: u64 },
+    /// The disk refused, or the store is closing; nothing was kept.
+    Failed,
+}
+
+/// The records of one request that go to one shard.
+#[derive(Debug, Default)]
+struct Lane {
+    entries: Vec<usize>,
+    frames: Frames,
+}
+
+impl Stream {
+    /// Puts records; the answers are in the order of the entries. Each is independent of the others.
+    ///
+    /// # Errors
+    /// When an entry's data is not base64; nothing was put then.
+    pub(in crate::kinesis) async fn put(
+        &self,
+        entries: &[PutEntry<'_>],
+    ) -> Result<Vec<PutOutcome>, base64_simd::Error> {
+        let mut outcomes = vec![PutOutcome::Failed; entries.len()];
+        let mut pending: Vec<usize> = (0..entries.len()).collect();
+        while !pending.is_empty() {
+            let state = self.state();
+            if state.is_deleted {
+                break;
+            }
+            let now_ms = self.inner.home.clock.now_ms();
+            let is_limited = self.inner.home.is_limited;
+            let mut lanes: Vec<Lane> = Vec::new();
+            lanes.resize_with(state.open.len(), Lane::default);
+            for index in pending.drain(..) {
+                let Some(entry) = entries.get(index) else { continue };
+                let Some((shard, lane)) = lane_of(&state, &mut lanes, entry.hash_key) else { continue };
+                if is_limited && !shard.admit_write(entry.bytes, now_ms) {
+                    set(&mut outcomes, index, PutOutcome::Throttled { shard: shard.description.number });
+                    continue;
+                }
+                lane.frames.push_base64(entry.partition_key, entry.data_base64)?;
+                lane.entries.push(index);
+            }
+            pending = write(&state, lanes, &mut outcomes).await;
+            if !pending.is_empty() {
+                self.changed_since(state.version).await;
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Waits until a split or merge that closed a shard has named the shards that follow it.
+    async fn changed_since(&self, version: u64) {
+        // The sender lives in this stream, so that waiting for it cannot fail.
+        let mut states = self.inner.state.subscribe();
+        let _changed = states.wait_for(|state| state.version > version).await;
+    }
+}
+
+/// Writes all lanes at once, waits for all. Returns the entries whose shard had been closed.
+async fn write(state: &StreamState, lanes: Vec<Lane>, outcomes: &mut [PutOutcome]) -> Vec<usize> {
+    let mut closed = Vec::new();
+    let mut waiting = Vec::new();
+    for (shard, lane) in state.open.iter().zip(lanes) {
+        if lane.entries.is_empty() {
+            continue;
+        }
+        match &shard.writer {
+            Some(writer) => waiting.push((shard, lane.entries, writer.append(lane.frames).await)),
+            None => closed.extend(lane.entries),
+        }
+    }
+    for (shard, entries, answer) in waiting {
+        match answer.await.unwrap_or(Err(AppendError::Failed)) {
+            Ok(first) => {
+                for (counter, index) in (first..).zip(entries) {
+                    let sequence_number = shard.description.sequence_number(counter);
+                    set(outcomes, index, PutOutcome::Put { shard: shard.description.number, sequence_number });
+                }
+            }
+            Err(AppendError::Closed) => closed.extend(entries),
+            Err(AppendError::Failed) => {
+                entries.into_iter().for_each(|index| set(outcomes, index, PutOutcome::Failed));
+            }
+        }
+    }
+    // Across the shards that follow, records keep the order that they have in the request.
+    closed.sort_unstable();
+    closed
+}
+
+fn lane_of<'a>(state: &'a StreamState, lanes: &'a mut [Lane], key: HashKey) -> Option<(&'a Shard, &'a mut Lane)> {
+    let at = state.route(key)?;
+    Some((state.open.get(at)?, lanes.get_mut(at)?))
+}
+
+fn set(outcomes: &mut [PutOutcome], index: usize, outcome: PutOutcome) {
+    if let Some(slot) = outcomes.get_mut(index) {
+        *slot = outcome;
+    }
+}
