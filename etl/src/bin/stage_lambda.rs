@@ -1,2 +1,34 @@
-//! placeholder
-fn main() {}
+//! The Lambda function that stages batches of the enriched stream.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use aws_lambda_events::event::kinesis::KinesisEvent;
+use etl::config::Config;
+use etl::failed::FailedEvents;
+use etl::stage::Stager;
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    lambda_runtime::tracing::init_default_subscriber();
+    let config = Config::from_env().context("read the settings")?;
+    let aws = aws_config::load_from_env().await;
+    let store = config.store().context("open the lake")?;
+    let failed_events = FailedEvents::new(aws_sdk_firehose::Client::new(&aws), &config.failed_events_stream);
+    let stager = Stager::new(store, failed_events);
+    let stager = &stager;
+    let handler = |event: LambdaEvent<KinesisEvent>| async move {
+        stager.handle(event.payload, now_ms()).await.map_err(|error| Diagnostic {
+            error_type: "StageError".to_owned(),
+            error_message: format!("{:#}", anyhow::Error::from(error)),
+        })
+    };
+    lambda_runtime::run(service_fn(handler)).await
+}
+
+#[expect(clippy::disallowed_methods, reason = "the program's rim, where the clock is read")]
+fn now_ms() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+}
