@@ -217,7 +217,7 @@ impl Pipeline {
         let count = self.lanes.len();
         for turn in 0..count {
             let index = (self.first_lane + turn) % count;
-            while let Some(lane) = self.lanes.get(index) {
+            while let Some(lane) = self.lanes.get_mut(index) {
                 let due = match lane.due(now, spacing, flushed_below, &self.config) {
                     Due::From(due) if due <= horizon => due,
                     Due::From(due) => {
@@ -240,6 +240,9 @@ impl Pipeline {
     fn cut(&mut self, now: Instant, index: usize, landing: u128, draft: &mut Draft) -> bool {
         if let Some(wait) = self.shard_at(landing).limiter.wait() {
             self.wake_at(Some(now + wait));
+            if let Some(lane) = self.lanes.get_mut(index) {
+                lane.is_limited = true;
+            }
             return false;
         }
         let Some(batch) = self.lanes.get_mut(index).and_then(|lane| lane.cut(now, &self.config)) else { return false };
@@ -311,5 +314,7 @@ impl Pipeline {
     }
 }
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

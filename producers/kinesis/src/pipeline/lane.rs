@@ -7,21 +7,20 @@
 //! So all of them belong to whichever shard it lands on, even if the shard map is out of date, and the rule by which the KCL
 //! drops whole aggregates can never apply.
 
+mod queue;
+
 use std::{
-    collections::{HashSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use kinesis_record::{AggregateBuilder, HashRange, MAGIC};
 
+use self::queue::Queue;
 use crate::{
     config::Config,
     pipeline::batch::{Batch, Entry, Pending},
 };
-
-/// Bytes that a record adds to an aggregate beside key and data, at most while indices fit two bytes.
-const RECORD_FRAME_BYTES: usize = 16;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct LaneId(pub(crate) u64);
@@ -43,13 +42,12 @@ pub(crate) struct Lane {
     /// The outer partition key, the same for ever, so that readers that spread by it keep the order per key.
     outer_key: Arc<str>,
     landing: Arc<str>,
-    pending: VecDeque<Pending>,
-    pending_bytes: usize,
+    queue: Queue,
     last_cut: Option<Instant>,
+    /// The shard's limit kept the lane from sending. Then smaller aggregates lose nothing, and keep an even pace.
+    pub(crate) is_limited: bool,
     /// Batches of this lane that are not settled.
     in_flight: usize,
-    /// Their hash keys, if each went as a record of its own.
-    keys_in_flight: HashSet<u128>,
     /// Unsettled batches of lanes that a reshard replaced and that hold hash keys of this one.
     pub(crate) blocked_by: usize,
 }
@@ -62,50 +60,46 @@ impl Lane {
             landing: range.start.to_string().into(),
             shard_id,
             range,
-            pending: VecDeque::new(),
-            pending_bytes: 0,
+            queue: Queue::default(),
             last_cut: None,
+            is_limited: false,
             in_flight: 0,
-            keys_in_flight: HashSet::new(),
             blocked_by: 0,
         }
     }
 
     pub(crate) fn push(&mut self, pending: Pending) {
-        self.pending_bytes += pending_bytes(&pending);
-        self.pending.push_back(pending);
+        self.queue.push(pending);
     }
 
     /// Puts a record back that was cut before all others of this lane.
     pub(crate) fn push_front(&mut self, pending: Pending) {
-        self.pending_bytes += pending_bytes(&pending);
-        self.pending.push_front(pending);
+        self.queue.push_front(pending);
     }
 
-    pub(crate) fn take_pending(&mut self) -> VecDeque<Pending> {
-        self.pending_bytes = 0;
-        std::mem::take(&mut self.pending)
+    /// Takes all records that wait, in no order.
+    pub(crate) fn take_pending(&mut self) -> impl Iterator<Item = Pending> + use<> {
+        self.queue.take_all()
     }
 
     pub(crate) fn head_deadline(&self) -> Option<Instant> {
-        self.pending.front().map(|pending| pending.ticket.deadline)
+        self.queue.front().map(|pending| pending.ticket.deadline)
     }
 
     /// The record at the head, if it has waited beyond its deadline.
     pub(crate) fn pop_expired(&mut self, now: Instant) -> Option<Pending> {
-        let pending = self.pending.pop_front_if(|pending| pending.ticket.deadline <= now)?;
-        self.pending_bytes -= pending_bytes(&pending);
-        Some(pending)
+        self.queue.pop_expired(now)
     }
 
     /// When the lane wants to send: at once if it is full or a flush waits for its head, otherwise when `spacing` has passed
     /// since it last did.
-    pub(crate) fn due(&self, now: Instant, spacing: Duration, flushed_below: u64, config: &Config) -> Due {
-        let Some(head) = self.pending.front() else { return Due::Never };
-        if self.blocked_by > 0 || !self.head_may_go(head, config) {
-            return Due::Never;
+    pub(crate) fn due(&mut self, now: Instant, spacing: Duration, flushed_below: u64, config: &Config) -> Due {
+        if !config.aggregation {
+            self.queue.step_aside();
         }
-        let is_full = self.pending_bytes >= config.aggregate_bytes_max;
+        let waits_for_answer = self.blocked_by > 0 || (config.aggregation && self.in_flight > 0);
+        let Some(head) = self.queue.front().filter(|_| !waits_for_answer) else { return Due::Never };
+        let is_full = self.queue.bytes() >= config.aggregate_bytes_max;
         let is_flushed = head.ticket.epoch < flushed_below;
         match self.last_cut {
             Some(last_cut) if !is_full && !is_flushed => Due::From(last_cut + spacing),
@@ -113,33 +107,31 @@ impl Lane {
         }
     }
 
-    fn head_may_go(&self, head: &Pending, config: &Config) -> bool {
-        self.in_flight == 0 || (!config.aggregation && !self.keys_in_flight.contains(&head.ticket.hash_key))
-    }
-
     /// Bytes of the next batch, at most.
     pub(crate) fn next_bytes_max(&self, config: &Config) -> usize {
-        let head_bytes = self.pending.front().map_or(0, pending_bytes);
+        let head_bytes = self.queue.front_bytes();
         if config.aggregation { head_bytes.max(config.aggregate_bytes_max) + self.outer_key.len() } else { head_bytes }
     }
 
     /// Cuts the next batch from the head of the queue. The caller has seen that the lane is due.
     pub(crate) fn cut(&mut self, now: Instant, config: &Config) -> Option<Batch> {
-        let first = self.pop_front()?;
+        let first = self.queue.pop()?;
         self.last_cut = Some(now);
         self.in_flight += 1;
         if !config.aggregation {
-            self.keys_in_flight.insert(first.ticket.hash_key);
+            self.queue.begin(first.ticket.hash_key);
             return Some(Batch::plain(self.id, first));
         }
-        let bytes_max = config.aggregate_bytes_max.min(config.record_bytes_max.saturating_sub(self.outer_key.len()));
+        let pace_divisor = if std::mem::take(&mut self.is_limited) { 2 } else { 1 };
+        let record_bytes_max = config.record_bytes_max.saturating_sub(self.outer_key.len());
+        let bytes_max = (config.aggregate_bytes_max / pace_divisor).min(record_bytes_max);
         let landing = self.range.start;
         let mut builder = AggregateBuilder::new();
         builder.push(&first.partition_key, Some(landing), first.data.clone());
         let mut others = Vec::new();
-        while let Some(next) = self.pending.front()
+        while let Some(next) = self.queue.front()
             && builder.size_with(&next.partition_key, Some(landing), next.data.len()) <= bytes_max
-            && let Some(next) = self.pop_front()
+            && let Some(next) = self.queue.pop()
         {
             builder.push(&next.partition_key, Some(landing), next.data);
             others.push(next.ticket);
@@ -173,16 +165,6 @@ impl Lane {
     pub(crate) fn settle(&mut self, batch: &Batch) {
         debug_assert!(self.in_flight > 0, "a batch is settled once");
         self.in_flight -= 1;
-        self.keys_in_flight.remove(&batch.landing);
+        self.queue.end(batch.landing);
     }
-
-    fn pop_front(&mut self) -> Option<Pending> {
-        let pending = self.pending.pop_front()?;
-        self.pending_bytes -= pending_bytes(&pending);
-        Some(pending)
-    }
-}
-
-fn pending_bytes(pending: &Pending) -> usize {
-    pending.partition_key.len() + pending.data.len() + RECORD_FRAME_BYTES
 }

@@ -1,11 +1,15 @@
 //! Keeps a producer within the limits of one shard: bytes and records, both.
 //!
 //! Each dimension is a `governor` bucket. A Kinesis record is admitted when everything sent before is paid for, and then it is
-//! charged; what the bucket does not hold becomes a debt that the next one waits for. So a record of any size passes, the
-//! long-run rate is exact, and no interval of length T sees more than `rate x T + burst + one record`.
+//! charged; the next one waits until that is paid. So a record of any size passes, the long-run rate is exact, and no interval
+//! of length T sees more than `rate x T + burst + one record`.
 //!
-//! On throttling the share of the limit that is used falls by a part, and climbs back with the cube of the time since: slowly
-//! around the level that was too high, faster the longer all is well. Producers that share a shard find their parts so.
+//! A `governor` bucket cannot owe. So it is made much deeper than the burst, and what lies above that depth is what may be
+//! used: below it the producer is in debt, and waits.
+//!
+//! Each throttled record lowers the share of the limit that is used by its part of a second's records, so the rate falls to
+//! what the shard took. From there it climbs back: slowly at first, faster the longer all is well. Producers that share a
+//! shard find their parts so: what is taken off is proportional to the share, what is added is not.
 
 use std::{
     num::NonZeroU32,
@@ -19,7 +23,7 @@ use std::{
 use governor::{
     Quota, RateLimiter,
     clock::Clock,
-    middleware::NoOpMiddleware,
+    middleware::StateInformationMiddleware,
     nanos::Nanos,
     state::{InMemoryState, NotKeyed},
 };
@@ -28,19 +32,35 @@ use governor::{
 const CELLS_PER_S: NonZeroU32 = NonZeroU32::new(1_000_000).expect("not zero");
 const CELLS_PER_RECORD: u64 = 1_000;
 
-/// 20 ms of the rate: enough that a timer which fires late loses nothing, little enough to count as no burst.
-const BURST_CELLS: NonZeroU32 = NonZeroU32::new(20_000).expect("not zero");
+const CELL_TIME: Duration = Duration::from_micros(1);
 
-/// A debt is paid in pieces of half a burst, so that the bucket is never full while there is one.
-const PIECE_CELLS: u32 = BURST_CELLS.get() / 2;
+/// 10 ms of the rate: enough that a timer which fires late loses nothing, little enough to count as no burst.
+const BURST_CELLS: u32 = 10_000;
+
+/// Whoever met a debt waits this much longer than it takes to pay. Half a burst, so nothing is lost; but what may go then is
+/// more than one small record, and shares a request.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+/// The largest debt that a bucket keeps, 20 seconds; a record of 10 MiB makes one of 10.5 at the full rate. More is charged
+/// when the first part is paid.
+const DEBT_CELLS_MAX: u32 = 20_000_000;
+
+const CAPACITY_CELLS: NonZeroU32 = NonZeroU32::new(DEBT_CELLS_MAX + BURST_CELLS).expect("not zero");
 
 const PPM: u64 = 1_000_000;
 /// The smallest share of a limit that throttling leaves: 1 %, that is one aggregate in five seconds.
 const SHARE_PPM_MIN: u64 = PPM / 100;
-/// After this time without throttling, any share has climbed back to all.
+/// The share climbs by this much a second: with eight producers on a shard, about 1 % of what they send is throttled.
+const CLIMB_PPM_PER_S: u64 = PPM / 1000;
+/// Beside that it climbs with the cube of the time since the last throttle, from any level to all in this time.
 const CLIMB_S: u64 = 150;
-/// Throttles closer together than this are one: their requests were sent before the first answer came.
+/// One throttled record takes off at most a seventh, however few were sent.
+const RECORDS_MIN: u64 = 7;
+/// Throttles within this time take off at most as much as one in a seventh would: their requests were sent before the first
+/// answer came.
 const THROTTLE_PAUSE: Duration = Duration::from_millis(250);
+/// Over which records are counted.
+const WINDOW: Duration = Duration::from_secs(1);
 
 /// The time as the pipeline sees it, for `governor`: it stands still until [`PipelineClock::set`] moves it.
 #[derive(Debug, Clone, Default)]
@@ -65,27 +85,32 @@ impl Clock for PipelineClock {
 
 #[derive(Debug)]
 struct Bucket {
-    limiter: RateLimiter<NotKeyed, InMemoryState, PipelineClock, NoOpMiddleware<Nanos>>,
+    limiter: RateLimiter<NotKeyed, InMemoryState, PipelineClock, StateInformationMiddleware>,
+    /// Cells to be charged when the debt in the bucket is paid.
     owed_cells: u64,
+    /// When the debt in the bucket is paid, as the clock counts.
+    paid_at: Duration,
 }
 
 impl Bucket {
     fn new(clock: PipelineClock) -> Self {
-        let quota = Quota::per_second(CELLS_PER_S).allow_burst(BURST_CELLS);
-        Bucket { limiter: RateLimiter::direct_with_clock(quota, clock), owed_cells: 0 }
+        let quota = Quota::per_second(CELLS_PER_S).allow_burst(CAPACITY_CELLS);
+        let limiter = RateLimiter::direct_with_clock(quota, clock).with_middleware();
+        Bucket { limiter, owed_cells: 0, paid_at: Duration::ZERO }
     }
 
-    /// Pays what the bucket holds. With something left to pay, returns how long to wait for the next piece.
-    fn settle(&mut self, clock: &PipelineClock) -> Option<Duration> {
-        while self.owed_cells > 0 {
-            let piece = u32::try_from(self.owed_cells).unwrap_or(u32::MAX).min(PIECE_CELLS);
-            let cells = NonZeroU32::new(piece)?;
-            match self.limiter.check_n(cells).expect("a piece is smaller than the burst") {
-                Ok(()) => self.owed_cells -= u64::from(piece),
-                Err(not_until) => return Some(not_until.wait_time_from(clock.now())),
-            }
+    /// How long it takes until everything is paid, or at least until more can be charged.
+    fn wait(&mut self, now: Duration) -> Option<Duration> {
+        while self.paid_at <= now
+            && let Some(piece) = NonZeroU32::new(u32::try_from(self.owed_cells).unwrap_or(u32::MAX).min(DEBT_CELLS_MAX))
+        {
+            let level = self.limiter.check_n(piece).expect("a piece fits the bucket").map_or(0, |state| {
+                self.owed_cells -= u64::from(piece.get());
+                state.remaining_burst_capacity()
+            });
+            self.paid_at = now + CELL_TIME * DEBT_CELLS_MAX.saturating_sub(level);
         }
-        None
+        self.paid_at.checked_sub(now).filter(|wait| !wait.is_zero())
     }
 }
 
@@ -97,8 +122,45 @@ pub(crate) struct Limiter {
     records: Bucket,
     /// The part of the limit that the configuration allows.
     share_ppm_max: u64,
-    /// The share to which the last throttle lowered the rate, and when.
-    throttled: Option<(Instant, u64)>,
+    /// When sending resumes after a debt was met, as the clock counts.
+    resumes_at: Duration,
+    /// The last throttle.
+    throttle: Option<Throttle>,
+    window: Window,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Throttle {
+    at: Instant,
+    /// The share to which it lowered the rate.
+    share_ppm: u64,
+    /// Since when throttles count as one, and below which share they do not lower the rate.
+    pause_began: Instant,
+    pause_share_ppm_min: u64,
+}
+
+/// Counts records sent, of the second that runs and of the one before.
+#[derive(Debug, Clone, Copy, Default)]
+struct Window {
+    began: Option<Instant>,
+    records: u64,
+    records_before: u64,
+}
+
+impl Window {
+    fn count(&mut self, now: Instant) {
+        let age = self.began.map_or(WINDOW * 2, |began| now.saturating_duration_since(began));
+        if age >= WINDOW {
+            self.records_before = if age < WINDOW * 2 { self.records } else { 0 };
+            self.records = 0;
+            self.began = Some(now);
+        }
+        self.records += 1;
+    }
+
+    fn records_per_s(&self) -> u64 {
+        self.records.max(self.records_before)
+    }
 }
 
 impl Limiter {
@@ -108,41 +170,58 @@ impl Limiter {
             records: Bucket::new(clock.clone()),
             clock,
             share_ppm_max: u64::from(rate_limit_percent) * (PPM / 100),
-            throttled: None,
+            resumes_at: Duration::ZERO,
+            throttle: None,
+            window: Window::default(),
         }
     }
 
     /// Whether a Kinesis record may go now: `None`, or how long to wait before asking again.
     pub(crate) fn wait(&mut self) -> Option<Duration> {
-        // Both are asked, so that both keep paying.
-        self.bytes.settle(&self.clock).max(self.records.settle(&self.clock))
+        let now = Duration::from(self.clock.now());
+        if let Some(wait) = self.debt() {
+            self.resumes_at = now + wait + PATIENCE;
+        }
+        self.resumes_at.checked_sub(now).filter(|wait| !wait.is_zero())
+    }
+
+    /// How long it takes to pay what was sent.
+    fn debt(&mut self) -> Option<Duration> {
+        let now = Duration::from(self.clock.now());
+        self.bytes.wait(now).max(self.records.wait(now))
     }
 
     /// Charges a Kinesis record that was admitted.
     pub(crate) fn charge(&mut self, bytes: usize, now: Instant) {
+        self.window.count(now);
         let share_ppm = self.share_ppm(now);
         let cells = |plain: u64| plain.saturating_mul(PPM).div_ceil(share_ppm);
         self.bytes.owed_cells += cells(u64::try_from(bytes).unwrap_or(u64::MAX / PPM));
         self.records.owed_cells += cells(CELLS_PER_RECORD);
-        // Pays at once what is there; what is left is asked for before the next record.
-        let _is_paid = self.wait().is_none();
+        // The buckets take it at once; whether that left a debt is asked before the next record.
+        let _debt = self.debt();
     }
 
     /// Lowers the rate: the shard throttled a record that was sent.
     pub(crate) fn throttle(&mut self, now: Instant) {
-        let is_news = self.throttled.is_none_or(|(at, _)| now.saturating_duration_since(at) >= THROTTLE_PAUSE);
-        if is_news {
-            let lowered = self.share_ppm(now) * 85 / 100;
-            self.throttled = Some((now, lowered.max(SHARE_PPM_MIN)));
-        }
+        let share_ppm = self.share_ppm(now);
+        let records = self.window.records_per_s().max(RECORDS_MIN);
+        let in_pause = self.throttle.filter(|last| now.saturating_duration_since(last.pause_began) < THROTTLE_PAUSE);
+        let (pause_began, pause_share_ppm_min) = match in_pause {
+            Some(last) => (last.pause_began, last.pause_share_ppm_min),
+            None => (now, share_ppm - share_ppm / RECORDS_MIN),
+        };
+        let lowered_ppm = (share_ppm - share_ppm / records).max(pause_share_ppm_min).max(SHARE_PPM_MIN);
+        self.throttle = Some(Throttle { at: now, share_ppm: lowered_ppm, pause_began, pause_share_ppm_min });
     }
 
     /// The share of the limit in use, in millionths.
     pub(crate) fn share_ppm(&self, now: Instant) -> u64 {
-        let Some((at, share_ppm)) = self.throttled else { return self.share_ppm_max };
-        let elapsed_ms = u64::try_from(now.saturating_duration_since(at).as_millis()).unwrap_or(u64::MAX);
-        let climbed_ppm = elapsed_ms.min(CLIMB_S * 1000).pow(3) / (CLIMB_S.pow(3) * 1000);
-        (share_ppm + climbed_ppm).min(self.share_ppm_max)
+        let Some(throttle) = self.throttle else { return self.share_ppm_max };
+        let elapsed_ms = u64::try_from(now.saturating_duration_since(throttle.at).as_millis()).unwrap_or(u64::MAX);
+        let elapsed_ms = elapsed_ms.min(CLIMB_S * 1000);
+        let climbed_ppm = elapsed_ms * CLIMB_PPM_PER_S / 1000 + elapsed_ms.pow(3) / (CLIMB_S.pow(3) * 1000);
+        (throttle.share_ppm + climbed_ppm).min(self.share_ppm_max)
     }
 }
 
