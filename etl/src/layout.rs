@@ -3,6 +3,7 @@
 //! ```text
 //! staging/TABLE/HOUR/SHARD-FIRST-LAST-CHECK.parquet   what a batch of a shard became; deleted once published
 //! published/TABLE/HOUR/state.json                     the truth about an hour; replaced by compare-and-swap
+//! published/TABLE/head.json                           the last commit, which orders the changes of all hours
 //! data/TABLE/HOUR/GENERATION-UUID.parquet             published rows
 //! resent/TABLE/HOUR/GENERATION-UUID.parquet           ids of requests that were sent again, which are no rows
 //! manifests/TABLE/HOUR/manifest                       the data files of the hour: what readers follow
@@ -31,7 +32,12 @@ pub fn state(table: &Table, hour: Hour) -> Path {
     Path::from(format!("published/{}/{hour}/state.json", table.name))
 }
 
-/// The folder of states of a table.
+/// The head of a table.
+pub fn head(table: &Table) -> Path {
+    Path::from(format!("published/{}/head.json", table.name))
+}
+
+/// The folder of states of a table, and of its head.
 pub fn states(table: &Table) -> Path {
     Path::from(format!("published/{}", table.name))
 }

@@ -1,19 +1,20 @@
 //! Publishing an hour of a table: staged rows become part of the table, each once, all at the same moment.
 //!
-//! The state object is the truth and changes by compare-and-swap; the manifest, which readers follow, is made from it.
+//! The state object is the truth. It changes by a commit, which is a compare-and-swap of the table's head, so that all
+//! changes of a table have one order; the manifest, which readers follow, is made from the state.
 //! The steps, each of which may be the last before a crash:
 //!
 //! 1. delete retired files that no query can still read, and staged objects that the state says are consumed;
 //! 2. read the other staged rows, drop repeats (among them, against this hour, against the hours beside it);
 //! 3. mark the hour as unsettled, write new files that nothing refers to;
-//! 4. swap the state: from here on the rows are published and the staged objects consumed;
+//! 4. commit: from here on the rows are published and the staged objects consumed;
 //! 5. put the manifest: from here on the rows are read;
 //! 6. delete the staged objects.
 //!
-//! The next run finds the state as it is and does what is missing. A lost swap means that somebody else published: the
-//! own files are removed and all begins again. What this does not see: a request that was sent twice across the turn of
-//! an hour, while *two* publishers work at the two hours at the same moment. Run one publisher a table.
+//! The next run finds the state as it is and does what is missing. A lost commit means that somebody else published: the
+//! own files are removed and all begins again. So any number of publishers may run; one is enough, and wastes nothing.
 
+mod commit;
 mod manifest;
 mod merge;
 mod output;
@@ -39,10 +40,10 @@ pub use state::{DataFile, FileKey, Loaded, Retired, State};
 use crate::catalog::{Catalog, CatalogError};
 use crate::hour::Hour;
 use crate::key::KeyError;
+use commit::Outcome;
 use merge::{Merge, Sorter, Source};
 use sieve::Sifted;
 use staged::StagedRows;
-use state::Swap;
 
 /// How long after its end an hour is taken for complete and is rewritten into few large files. Later rows still come in.
 pub const CLOSE_GRACE_MS: i64 = 15 * 60_000;
@@ -53,8 +54,8 @@ pub const SMALL_FILE_BYTES: u64 = 64 << 20;
 /// As many small files of an open hour are rewritten into one.
 pub const SMALL_FILES_MAX: usize = 8;
 /// How often a run begins again because somebody else published.
-const ATTEMPTS_MAX: usize = 5;
-/// A run that takes longer gives up before it swaps, since its files may be taken for left-overs soon.
+const ATTEMPTS_MAX: usize = 8;
+/// A run that takes longer gives up before it commits, since its files may be taken for left-overs soon.
 const RUN_TIME_MAX: Duration = Duration::from_secs(15 * 60);
 const _: () = assert!(sweep::ORPHAN_AGE_MS > 2 * 15 * 60_000, "a file in the making is no left-over");
 
@@ -114,7 +115,7 @@ pub enum PublishError {
     #[error("gave up after {} s", RUN_TIME_MAX.as_secs())]
     TooLong,
     /// Others kept publishing the same hour.
-    #[error("somebody else published the same hour {ATTEMPTS_MAX} times")]
+    #[error("somebody else published the same table {ATTEMPTS_MAX} times meanwhile")]
     Contended,
     /// The catalog failed.
     #[error(transparent)]
@@ -186,33 +187,33 @@ impl Publisher {
         deadline: Instant,
     ) -> Result<Option<Published>, PublishError> {
         let store = self.store.as_ref();
-        let loaded = State::load(store, table, hour).await?.unwrap_or_else(Loaded::none);
-        let expired = self.delete_expired(&loaded.state, now_ms).await?;
-        let staged = StagedRows::read(&self.store, table, hour, &loaded.state.consumed).await?;
+        let head = self.head(table).await?;
+        let before = State::load(store, table, hour).await?.unwrap_or_else(Loaded::none).state;
+        let expired = self.delete_expired(&before, now_ms).await?;
+        let staged = StagedRows::read(&self.store, table, hour, &before.consumed).await?;
         self.delete_consumed(&staged.consumed).await?;
         let is_closed = now_ms >= hour.end_ms() + CLOSE_GRACE_MS;
-        let rewritten = files_to_rewrite(&loaded.state, usize::from(!staged.is_empty()), is_closed);
+        let rewritten = files_to_rewrite(&before, usize::from(!staged.is_empty()), is_closed);
         let mut published = Published { more: staged.more, ..Published::default() };
-        let mut state = loaded.state.clone();
+        let mut state = before.clone();
         if !staged.is_empty() || !rewritten.is_empty() || !expired.is_empty() {
-            let sifted = self.sift(table, hour, &loaded.state, &staged).await?;
+            let sifted = self.sift(table, hour, &before, &staged).await?;
             published.rows_added = u64::try_from(sifted.rows.len()).unwrap_or(u64::MAX);
             published.resent = u64::try_from(sifted.resent.len()).unwrap_or(u64::MAX);
             published.redelivered = sifted.redelivered;
             self.mark_unsettled(table, hour).await?;
-            state = self
-                .next_state(table, hour, &loaded.state, Change { staged, sifted, rewritten, expired, now_ms })
-                .await?;
+            state =
+                self.next_state(table, hour, &before, Change { staged, sifted, rewritten, expired, now_ms }).await?;
             if Instant::now() > deadline {
                 return Err(PublishError::TooLong);
             }
-            if let Swap::Lost(current) = loaded.swap(store, table, hour, &state).await? {
-                self.delete_unnamed(&state, &loaded.state, &current).await?;
+            if self.commit(table, hour, &head, state.clone()).await? == Outcome::Overtaken {
+                self.delete_unnamed(table, hour, &state).await?;
                 return Ok(None);
             }
         }
         self.put_manifest(table, hour).await?;
-        if state.generation > loaded.state.generation {
+        if state.generation > before.generation {
             self.delete_consumed(&state.consumed).await?;
         }
         published.files = state.files.len();

@@ -1,4 +1,4 @@
-//! The state of an hour of a table: the one truth about what is published, replaced by compare-and-swap.
+//! The state of an hour of a table: the truth about what is published of it. It changes as the table's head says.
 
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload, UpdateVersion};
@@ -77,15 +77,6 @@ pub struct Loaded {
     tag: Option<String>,
 }
 
-/// How a swap ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Swap {
-    /// The new state is the truth.
-    Done,
-    /// This later one is. It may have been built on the new state, and name its files.
-    Lost(Box<State>),
-}
-
 impl Default for State {
     fn default() -> Self {
         Self {
@@ -118,10 +109,15 @@ impl State {
         let bytes = found.bytes().await.map_err(|source| PublishError::Store { path: path.clone(), source })?;
         let state: State =
             serde_json::from_slice(&bytes).map_err(|source| PublishError::State { path: path.clone(), source })?;
-        if state.version > VERSION {
-            return Err(PublishError::NewerState { path, version: state.version });
-        }
+        state.check_version(&path)?;
         Ok(Some(Loaded { state, tag }))
+    }
+
+    pub(crate) fn check_version(&self, path: &Path) -> Result<(), PublishError> {
+        if self.version > VERSION {
+            return Err(PublishError::NewerState { path: path.clone(), version: self.version });
+        }
+        Ok(())
     }
 
     /// Whether a file belongs to the state, or did until lately.
@@ -143,36 +139,26 @@ impl Loaded {
         Self { state: State::default(), tag: None }
     }
 
-    /// Makes `new` the truth, if this state still is.
+    /// Makes `new` the truth, if this state still is or `new` has become it already.
     ///
     /// # Errors
-    /// When it is not known how it ended: then either may be the truth, and nothing that either names may be deleted.
-    pub(crate) async fn swap(
+    /// When it is not known how it ended: then either may be the truth.
+    pub(crate) async fn replace(
         &self,
         store: &dyn ObjectStore,
         table: &Table,
         hour: Hour,
         new: &State,
-    ) -> Result<Swap, PublishError> {
+    ) -> Result<(), PublishError> {
         let path = layout::state(table, hour);
-        let state_error = |source| PublishError::State { path: path.clone(), source };
-        let text = serde_json::to_vec(new).map_err(state_error)?;
+        let text = serde_json::to_vec(new).map_err(|source| PublishError::State { path: path.clone(), source })?;
         let mode = match &self.tag {
             None => PutMode::Create,
             Some(tag) => PutMode::Update(UpdateVersion { e_tag: Some(tag.clone()), version: None }),
         };
-        let Err(source) = store.put_opts(&path, PutPayload::from(text), mode.into()).await else {
-            return Ok(Swap::Done);
-        };
-        // A put whose answer was lost on the way, and that the client repeated, is refused because of itself: so look.
+        let Err(source) = store.put_opts(&path, PutPayload::from(text), mode.into()).await else { return Ok(()) };
         let current = State::load(store, table, hour).await?.unwrap_or_else(Loaded::none).state;
-        if current == *new {
-            Ok(Swap::Done)
-        } else if current.generation > self.state.generation {
-            Ok(Swap::Lost(Box::new(current)))
-        } else {
-            Err(PublishError::Store { path, source })
-        }
+        if current.generation >= new.generation { Ok(()) } else { Err(PublishError::Store { path, source }) }
     }
 }
 

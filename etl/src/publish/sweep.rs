@@ -29,16 +29,13 @@ impl Publisher {
         Ok(keys)
     }
 
-    /// Deletes the files that a lost state had added, but those that the state that won took over from it.
-    pub(super) async fn delete_unnamed(
-        &self,
-        lost: &State,
-        before: &State,
-        current: &State,
-    ) -> Result<(), PublishError> {
+    /// Deletes the files that a lost state had added: those that the hour's state does not name. Whoever was overtaken
+    /// calls this, when the head has been completed: a state that was committed after all is the state, or before it.
+    pub(super) async fn delete_unnamed(&self, table: &Table, hour: Hour, lost: &State) -> Result<(), PublishError> {
+        let current = State::load(self.store.as_ref(), table, hour).await?.unwrap_or_else(Loaded::none).state;
         let files = lost.files.iter().map(|file| &file.key);
         let added = files.chain(lost.resent_files.iter().map(|file| &file.key));
-        let unnamed = added.filter(|key| !before.names(key) && !current.names(key));
+        let unnamed = added.filter(|key| !current.names(key));
         self.delete(unnamed.map(|key| key_path(key)).collect()).await
     }
 

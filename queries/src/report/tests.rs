@@ -1,0 +1,114 @@
+use std::collections::HashSet;
+
+use events::table::{PARTITIONS, TABLES};
+use proptest::prelude::*;
+
+use super::*;
+
+/// The words of a text of SQL outside of quotes.
+fn words(sql: &str) -> HashSet<String> {
+    let unquoted: String = sql.split('\'').step_by(2).collect::<Vec<_>>().join(" ");
+    let words = unquoted.split(|character: char| !character.is_ascii_alphanumeric() && character != '_');
+    words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+/// The names of the answer's columns: the last word of each part of the first SELECT list.
+fn selected(sql: &str) -> Vec<String> {
+    let list = sql.split_once("SELECT ").unwrap().1.split_once("\nFROM ").unwrap().0;
+    list.lines().map(|line| line.trim().trim_end_matches(',').rsplit(' ').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn headers_say_what_the_sql_does() {
+    for report in reports() {
+        let name = report.name;
+        let columns: Vec<&str> = report.header.columns.iter().map(|(column, _)| *column).collect();
+        assert_eq!(selected(report.sql), columns, "{name}");
+        let parameters: Vec<&str> = report.header.parameters.iter().map(|(parameter, _)| *parameter).collect();
+        assert_eq!(parameters, ["d0", "d1"], "{name}");
+        assert!(report.sql.contains("event_date BETWEEN :d0 AND :d1"), "{name}: the scan is cut to the days");
+        assert!(report.sql.contains(&format!("FROM {}\n", report.header.table)), "{name}");
+    }
+}
+
+#[test]
+fn reports_use_only_columns_that_tables_have() {
+    // Words of SQL, in capitals or not, that are no columns.
+    let functions = ["count", "sum", "max", "min", "approx_distinct", "approx_percentile", "date_diff", "date_trunc"];
+    for report in reports() {
+        let table = TABLES.iter().find(|table| table.name == report.header.table).unwrap();
+        let mut known: HashSet<&str> = table.columns.iter().map(|column| column.name).collect();
+        known.extend(PARTITIONS.map(|(name, _)| name));
+        known.extend(functions.into_iter().chain(["double", "d0", "d1", "1e4", "1e6", table.name]));
+        known.extend(report.header.columns.iter().map(|(column, _)| *column));
+        for word in words(report.sql) {
+            let is_keyword_or_number = word.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+            assert!(is_keyword_or_number || known.contains(word.as_str()), "{}: {word}", report.name);
+        }
+        // A name of the answer that is no column of the table must come from an AS.
+        for (column, _) in &report.header.columns {
+            let is_column = table.columns.iter().any(|ours| ours.name == *column)
+                || PARTITIONS.iter().any(|(name, _)| name == column);
+            assert!(is_column || report.sql.contains(&format!(" AS {column}")), "{}: {column}", report.name);
+        }
+    }
+}
+
+#[test]
+fn names_are_those_of_the_files() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
+    let mut files: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    let mut names: Vec<&str> = reports().iter().map(|report| report.name).collect();
+    files.sort();
+    names.sort_unstable();
+    assert_eq!(names, files);
+    assert!(report(names[0]).is_some() && report("no_such_report").is_none());
+}
+
+#[test]
+fn days_become_date_literals() {
+    let sql = report("latency_percentiles_hourly").unwrap().sql(Days::parse("2026-11-01", "2026-11-02").unwrap());
+    assert!(sql.contains("event_date BETWEEN DATE '2026-11-01' AND DATE '2026-11-02'"), "{sql}");
+    assert!(!sql.contains(':'), "no parameter is left");
+    assert_eq!(Days::of(1_795_000_000_123), Days::parse("2026-11-18", "2026-11-18"));
+}
+
+#[test]
+fn what_is_no_range_of_days_is_refused() {
+    for (first, last, expect) in [
+        ("2026-11-02", "2026-11-01", DaysError::Reversed),
+        ("2025-01-01", "2026-11-01", DaysError::TooMany),
+        ("2026-02-30", "2026-11-01", DaysError::NotADay),
+        ("2026-1-1", "2026-11-01", DaysError::NotADay),
+        ("'; DROP TABLE imps", "2026-11-01", DaysError::NotADay),
+        ("", "", DaysError::NotADay),
+    ] {
+        assert_eq!(Days::parse(first, last), Err(expect), "{first} {last}");
+    }
+}
+
+#[test]
+fn headers_that_are_not_understood_are_refused() {
+    for (text, expect) in [
+        ("SELECT 1", HeaderError::Missing("title")),
+        ("-- title: a\n-- question: b\nSELECT 1", HeaderError::Missing("table")),
+        ("-- title: a\n-- what is this\nSELECT 1", HeaderError::Line(2)),
+        ("-- column: a\n", HeaderError::Line(1)),
+        ("-- title: without an end", HeaderError::Line(1)),
+    ] {
+        assert_eq!(Header::parse(text), Err(expect), "{text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_gets_into_the_sql(first in "\\PC*", last in "\\PC*") {
+        if let Ok(days) = Days::parse(&first, &last) {
+            let sql = report("failed_events_hourly").unwrap().sql(days);
+            prop_assert!(sql.contains(&first) && first.len() == 10);
+        }
+    }
+}
