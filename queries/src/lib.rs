@@ -1,4 +1,4 @@
-//! Questions to the tables: [`report`] holds the named ones, [`athena`] asks any, [`format`] shows the answers.
+//! Questions to the tables: [`report`] holds the named ones, [`athena`] asks any, [`mod@format`] shows the answers.
 
 pub mod athena;
 pub mod format;
