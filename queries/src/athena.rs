@@ -97,10 +97,15 @@ pub enum QueryError {
 }
 
 impl Athena {
-    /// Asks about the tables of a database. `output` is where answers are kept, `s3://bucket/folder/`; `None` leaves it
-    /// to the workgroup.
-    pub fn new(client: Client, database: impl Into<String>, output: Option<String>) -> Self {
-        Self { client, database: database.into(), output }
+    /// Asks about the tables of a database. Where answers are kept is left to the workgroup.
+    pub fn new(client: Client, database: impl Into<String>) -> Self {
+        Self { client, database: database.into(), output: None }
+    }
+
+    /// The same, but answers are kept in `output`, such as `s3://bucket/folder/`.
+    #[must_use]
+    pub fn with_output(self, output: impl Into<String>) -> Self {
+        Self { output: Some(output.into()), ..self }
     }
 
     /// Asks, and waits for the whole answer. If the returned future is dropped before it is done, the query is stopped.

@@ -1,68 +1,31 @@
 //! An answer as text: a table for people, JSON or CSV for programs.
 
-use std::str::FromStr;
-
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
 use serde_json::{Number, Value};
 
 use crate::result::{QueryResult, ResultColumn};
 
-/// How an answer is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Format {
-    /// Aligned columns.
-    #[default]
-    Table,
-    /// An array of objects: numbers and booleans as such, all else as strings, NULL as null.
-    Json,
-    /// A header and a line a row (RFC 4180); NULL is empty, and the empty string is `""`.
-    Csv,
-}
-
-/// Not the name of a format.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the format is one of table, json and csv")]
-pub struct FormatError;
-
-impl FromStr for Format {
-    type Err = FormatError;
-
-    fn from_str(name: &str) -> Result<Self, FormatError> {
-        match name {
-            "table" => Ok(Format::Table),
-            "json" => Ok(Format::Json),
-            "csv" => Ok(Format::Csv),
-            _ => Err(FormatError),
-        }
-    }
-}
-
-impl Format {
-    /// The answer as text that ends with a line feed.
-    pub fn show(self, result: &QueryResult) -> String {
-        match self {
-            Format::Table => table(result),
-            Format::Json => json(result),
-            Format::Csv => csv(result),
-        }
-    }
-}
-
-fn table(result: &QueryResult) -> String {
+/// Aligned columns, numbers to the right; at most `rows_max` rows, and a line that says how many there are beyond.
+pub fn table(result: &QueryResult, rows_max: Option<usize>) -> String {
+    let rows_max = rows_max.unwrap_or(usize::MAX);
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_header(result.columns.iter().map(|column| column.name.as_str()));
-    for row in &result.rows {
+    for row in result.rows.iter().take(rows_max) {
         let cells = row.iter().zip(&result.columns).map(|(cell, column)| {
             let alignment = if column.is_number() { CellAlignment::Right } else { CellAlignment::Left };
             Cell::new(cell.as_deref().unwrap_or_default()).set_alignment(alignment)
         });
         table.add_row(cells);
     }
-    format!("{table}\n")
+    match result.rows.len().saturating_sub(rows_max) {
+        0 => format!("{table}\n"),
+        more => format!("{table}\n… and {more} more\n"),
+    }
 }
 
-fn json(result: &QueryResult) -> String {
+/// An array of objects: numbers and booleans as such, all else as strings, NULL as null.
+pub fn json(result: &QueryResult) -> String {
     let object = |row: &Vec<Option<String>>| {
         let cells = row.iter().zip(&result.columns);
         let members = cells.map(|(cell, column)| {
@@ -82,7 +45,8 @@ fn json_value(column: &ResultColumn, cell: Option<&str>) -> String {
     if is_literal { cell.to_owned() } else { Value::from(cell).to_string() }
 }
 
-fn csv(result: &QueryResult) -> String {
+/// A header and a line a row (RFC 4180). NULL is empty, and the empty string is `""`.
+pub fn csv(result: &QueryResult) -> String {
     let mut text = String::new();
     let header: Vec<Option<&str>> = result.columns.iter().map(|column| Some(column.name.as_str())).collect();
     csv_line(&mut text, &header);
@@ -112,7 +76,7 @@ fn csv_line(text: &mut String, cells: &[Option<&str>]) {
 
 #[cfg(test)]
 mod tests {
-    use expect_test::{Expect, expect};
+    use expect_test::expect;
 
     use super::*;
     use crate::result::Statistics;
@@ -125,10 +89,6 @@ mod tests {
             rows: rows.iter().map(|row| row.iter().map(|cell| cell.map(str::to_owned)).collect()).collect(),
             statistics: Statistics::default(),
         }
-    }
-
-    fn check(format: &str, result: &QueryResult, expect: &Expect) {
-        expect.assert_eq(&format.parse::<Format>().unwrap().show(result));
     }
 
     fn sample() -> QueryResult {
@@ -157,66 +117,49 @@ mod tests {
 
     #[test]
     fn tables() {
-        check(
-            "table",
-            &sample(),
-            &expect![[r#"
+        expect![[r#"
                 ┌──────────┬──────────────────┬────────┬──────┬───────┬─────────────────────────┐
                 │ name     ┆ n                ┆ x      ┆ d    ┆ b     ┆ t                       │
                 ╞══════════╪══════════════════╪════════╪══════╪═══════╪═════════════════════════╡
                 │ a "b", c ┆ 9007199254740993 ┆ 1.0E-4 ┆ 0.50 ┆ true  ┆ 2026-11-22 17:00:00.000 │
                 │          ┆                  ┆    NaN ┆      ┆ false ┆                         │
                 └──────────┴──────────────────┴────────┴──────┴───────┴─────────────────────────┘
-            "#]],
-        );
-        check(
-            "table",
-            &result(&[("n", "bigint")], &[]),
-            &expect![[r#"
+            "#]]
+        .assert_eq(&table(&sample(), None));
+        expect![[r#"
                 ┌───┐
                 │ n │
                 ╞═══╡
                 └───┘
-            "#]],
-        );
+            "#]]
+        .assert_eq(&table(&result(&[("n", "bigint")], &[]), None));
     }
 
     #[test]
     fn json_has_numbers_where_columns_have() {
-        check(
-            "json",
-            &sample(),
-            &expect![[r#"
+        expect![[r#"
                 [
                 {"name":"a \"b\", c","n":9007199254740993,"x":1.0E-4,"d":0.50,"b":true,"t":"2026-11-22 17:00:00.000"},
                 {"name":"","n":null,"x":"NaN","d":null,"b":false,"t":null}
                 ]
-            "#]],
-        );
-        check(
-            "json",
-            &result(&[("n", "bigint")], &[]),
-            &expect![[r#"
-            []
-        "#]],
-        );
+            "#]]
+        .assert_eq(&json(&sample()));
+        assert_eq!(json(&result(&[("n", "bigint")], &[])), "[]\n");
     }
 
     #[test]
     fn csv_tells_null_from_empty() {
-        check(
-            "csv",
-            &sample(),
-            &expect![[r#"
+        expect![[r#"
             name,n,x,d,b,t
             "a ""b"", c",9007199254740993,1.0E-4,0.50,true,2026-11-22 17:00:00.000
             "",,NaN,,false,
-        "#]],
-        );
+        "#]]
+        .assert_eq(&csv(&sample()));
     }
 
     #[test]
-    fn other_formats_are_refused() {
-        assert_eq!("xml".parse::<Format>(), Err(FormatError));
+    fn a_long_answer_is_cut_for_people() {
+        assert!(table(&sample(), Some(2)).ends_with("┘\n"));
+        assert!(table(&sample(), Some(1)).ends_with("┘\n… and 1 more\n"));
     }
 }

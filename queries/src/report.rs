@@ -8,8 +8,6 @@ use std::sync::LazyLock;
 
 use chrono::NaiveDate;
 
-pub use header::{Header, HeaderError};
-
 /// Every report file, by the report's name.
 const FILES: [(&str, &str); 4] = [
     ("requests_by_venue_local_hour", include_str!("../sql/requests_by_venue_local_hour.sql")),
@@ -23,16 +21,17 @@ const FILES: [(&str, &str); 4] = [
 pub struct Report {
     /// Its name.
     pub name: &'static str,
-    /// What its file's header says.
-    pub header: Header,
-    sql: &'static str,
-}
-
-/// The days that a report is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Days {
-    first: NaiveDate,
-    last: NaiveDate,
+    /// One line for a list.
+    pub title: &'static str,
+    /// The question it answers.
+    pub question: &'static str,
+    /// The table it reads.
+    pub table: &'static str,
+    /// Columns of the answer and their meaning, in order.
+    pub columns: Vec<(&'static str, &'static str)>,
+    /// Parameters and their meaning.
+    pub parameters: Vec<(&'static str, &'static str)>,
+    text: &'static str,
 }
 
 /// Why days are not taken.
@@ -59,8 +58,7 @@ pub const DAYS_MAX: i64 = 366;
 pub fn reports() -> &'static [Report] {
     static REPORTS: LazyLock<Vec<Report>> = LazyLock::new(|| {
         let report = |(name, text): (&'static str, &'static str)| {
-            let (header, sql) = Header::parse(text).expect("a test reads the header of every report");
-            Report { name, header, sql }
+            Report::parse(name, text).expect("a test reads the header of every report")
         };
         FILES.into_iter().map(report).collect()
     });
@@ -73,46 +71,28 @@ pub fn report(name: &str) -> Option<&'static Report> {
 }
 
 impl Report {
-    /// The SQL for these days.
-    pub fn sql(&self, days: Days) -> String {
+    /// The SQL for the days from `first` to `last`, both included, in UTC and written like `2026-11-22`.
+    ///
+    /// # Errors
+    /// When one of them is no day, or they are reversed or too many.
+    pub fn sql(&self, first: &str, last: &str) -> Result<String, DaysError> {
+        let (first, last) = days(first, last)?;
         let literal = |day: NaiveDate| format!("DATE '{}'", day.format("%Y-%m-%d"));
-        self.sql.replace(":d0", &literal(days.first)).replace(":d1", &literal(days.last))
+        Ok(self.text.replace(":d0", &literal(first)).replace(":d1", &literal(last)))
     }
 }
 
-impl Days {
-    /// From the first to the last day, both included.
-    ///
-    /// # Errors
-    /// When the days are reversed or too many.
-    pub fn new(first: NaiveDate, last: NaiveDate) -> Result<Self, DaysError> {
-        match last.signed_duration_since(first).num_days() {
-            ..0 => Err(DaysError::Reversed),
-            0..DAYS_MAX => Ok(Self { first, last }),
-            DAYS_MAX.. => Err(DaysError::TooMany),
-        }
-    }
-
-    /// From two texts such as `2026-11-22`.
-    ///
-    /// # Errors
-    /// When one is no day from year 1 to 9999, or [`Days::new`] refuses them.
-    pub fn parse(first: &str, last: &str) -> Result<Self, DaysError> {
-        let day = |text: &str| {
-            let shape_is_right = text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
-            let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().filter(|_| shape_is_right);
-            day.ok_or(DaysError::NotADay)
-        };
-        Days::new(day(first)?, day(last)?)
-    }
-
-    /// The day of a time, in milliseconds since the epoch, UTC.
-    ///
-    /// # Errors
-    /// When the time is beyond the calendar.
-    pub fn of(time_ms: i64) -> Result<Self, DaysError> {
-        let day = chrono::DateTime::from_timestamp_millis(time_ms).ok_or(DaysError::NotADay)?.date_naive();
-        Days::new(day, day)
+fn days(first: &str, last: &str) -> Result<(NaiveDate, NaiveDate), DaysError> {
+    let day = |text: &str| {
+        let shape_is_right = text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+        let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().filter(|_| shape_is_right);
+        day.ok_or(DaysError::NotADay)
+    };
+    let (first, last) = (day(first)?, day(last)?);
+    match last.signed_duration_since(first).num_days() {
+        ..0 => Err(DaysError::Reversed),
+        0..DAYS_MAX => Ok((first, last)),
+        DAYS_MAX.. => Err(DaysError::TooMany),
     }
 }
 

@@ -1,23 +1,10 @@
 //! The header of a report file: comment lines that say what the report answers, and of what columns.
 
-/// What a report's header says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Header {
-    /// One line for a list.
-    pub title: &'static str,
-    /// The question it answers.
-    pub question: &'static str,
-    /// The table it reads.
-    pub table: &'static str,
-    /// Parameters and their meaning.
-    pub parameters: Vec<(&'static str, &'static str)>,
-    /// Columns of the answer and their meaning, in order.
-    pub columns: Vec<(&'static str, &'static str)>,
-}
+use super::Report;
 
 /// Why a header is not read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HeaderError {
+pub(super) enum HeaderError {
     /// A line is none of the known ones.
     #[error("line {0} of the header is not understood")]
     Line(usize),
@@ -26,12 +13,9 @@ pub enum HeaderError {
     Missing(&'static str),
 }
 
-impl Header {
-    /// Reads the header of a file, and gives the rest: the SQL.
-    ///
-    /// # Errors
-    /// When a line is not understood or missing.
-    pub fn parse(text: &'static str) -> Result<(Self, &'static str), HeaderError> {
+impl Report {
+    /// Reads a file: the header, then the SQL.
+    pub(super) fn parse(name: &'static str, text: &'static str) -> Result<Self, HeaderError> {
         let (mut title, mut question, mut table) = (None, None, None);
         let (mut parameters, mut columns) = (Vec::new(), Vec::new());
         let mut rest = text;
@@ -50,13 +34,14 @@ impl Header {
             }
             rest = more;
         }
-        let header = Header {
+        Ok(Report {
+            name,
             title: title.ok_or(HeaderError::Missing("title"))?,
             question: question.ok_or(HeaderError::Missing("question"))?,
             table: table.ok_or(HeaderError::Missing("table"))?,
             parameters,
             columns,
-        };
-        Ok((header, rest))
+            text: rest,
+        })
     }
 }

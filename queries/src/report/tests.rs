@@ -3,6 +3,7 @@ use std::collections::HashSet;
 use events::table::{PARTITIONS, TABLES};
 use proptest::prelude::*;
 
+use super::header::HeaderError;
 use super::*;
 
 /// The words of a text of SQL outside of quotes.
@@ -22,12 +23,12 @@ fn selected(sql: &str) -> Vec<String> {
 fn headers_say_what_the_sql_does() {
     for report in reports() {
         let name = report.name;
-        let columns: Vec<&str> = report.header.columns.iter().map(|(column, _)| *column).collect();
-        assert_eq!(selected(report.sql), columns, "{name}");
-        let parameters: Vec<&str> = report.header.parameters.iter().map(|(parameter, _)| *parameter).collect();
+        let columns: Vec<&str> = report.columns.iter().map(|(column, _)| *column).collect();
+        assert_eq!(selected(report.text), columns, "{name}");
+        let parameters: Vec<&str> = report.parameters.iter().map(|(parameter, _)| *parameter).collect();
         assert_eq!(parameters, ["d0", "d1"], "{name}");
-        assert!(report.sql.contains("event_date BETWEEN :d0 AND :d1"), "{name}: the scan is cut to the days");
-        assert!(report.sql.contains(&format!("FROM {}\n", report.header.table)), "{name}");
+        assert!(report.text.contains("event_date BETWEEN :d0 AND :d1"), "{name}: the scan is cut to the days");
+        assert!(report.text.contains(&format!("FROM {}\n", report.table)), "{name}");
     }
 }
 
@@ -36,20 +37,20 @@ fn reports_use_only_columns_that_tables_have() {
     // Words of SQL, in capitals or not, that are no columns.
     let functions = ["count", "sum", "max", "min", "approx_distinct", "approx_percentile", "date_diff", "date_trunc"];
     for report in reports() {
-        let table = TABLES.iter().find(|table| table.name == report.header.table).unwrap();
+        let table = TABLES.iter().find(|table| table.name == report.table).unwrap();
         let mut known: HashSet<&str> = table.columns.iter().map(|column| column.name).collect();
         known.extend(PARTITIONS.map(|(name, _)| name));
         known.extend(functions.into_iter().chain(["double", "d0", "d1", "1e4", "1e6", table.name]));
-        known.extend(report.header.columns.iter().map(|(column, _)| *column));
-        for word in words(report.sql) {
+        known.extend(report.columns.iter().map(|(column, _)| *column));
+        for word in words(report.text) {
             let is_keyword_or_number = word.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
             assert!(is_keyword_or_number || known.contains(word.as_str()), "{}: {word}", report.name);
         }
         // A name of the answer that is no column of the table must come from an AS.
-        for (column, _) in &report.header.columns {
+        for (column, _) in &report.columns {
             let is_column = table.columns.iter().any(|ours| ours.name == *column)
                 || PARTITIONS.iter().any(|(name, _)| name == column);
-            assert!(is_column || report.sql.contains(&format!(" AS {column}")), "{}: {column}", report.name);
+            assert!(is_column || report.text.contains(&format!(" AS {column}")), "{}: {column}", report.name);
         }
     }
 }
@@ -70,10 +71,9 @@ fn names_are_those_of_the_files() {
 
 #[test]
 fn days_become_date_literals() {
-    let sql = report("latency_percentiles_hourly").unwrap().sql(Days::parse("2026-11-01", "2026-11-02").unwrap());
+    let sql = report("latency_percentiles_hourly").unwrap().sql("2026-11-01", "2026-11-02").unwrap();
     assert!(sql.contains("event_date BETWEEN DATE '2026-11-01' AND DATE '2026-11-02'"), "{sql}");
     assert!(!sql.contains(':'), "no parameter is left");
-    assert_eq!(Days::of(1_795_000_000_123), Days::parse("2026-11-18", "2026-11-18"));
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn what_is_no_range_of_days_is_refused() {
         ("'; DROP TABLE imps", "2026-11-01", DaysError::NotADay),
         ("", "", DaysError::NotADay),
     ] {
-        assert_eq!(Days::parse(first, last), Err(expect), "{first} {last}");
+        assert_eq!(days(first, last), Err(expect), "{first} {last}");
     }
 }
 
@@ -99,15 +99,14 @@ fn headers_that_are_not_understood_are_refused() {
         ("-- column: a\n", HeaderError::Line(1)),
         ("-- title: without an end", HeaderError::Line(1)),
     ] {
-        assert_eq!(Header::parse(text), Err(expect), "{text}");
+        assert_eq!(Report::parse("name", text), Err(expect), "{text}");
     }
 }
 
 proptest! {
     #[test]
     fn no_text_gets_into_the_sql(first in "\\PC*", last in "\\PC*") {
-        if let Ok(days) = Days::parse(&first, &last) {
-            let sql = report("failed_events_hourly").unwrap().sql(days);
+        if let Ok(sql) = report("failed_events_hourly").unwrap().sql(&first, &last) {
             prop_assert!(sql.contains(&first) && first.len() == 10);
         }
     }
