@@ -10,6 +10,20 @@ pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
+/// The UTC date of a time, as `2026-11-22`.
+pub fn date_text(ts: i64) -> String {
+    text(ts, "%Y-%m-%d")
+}
+
+/// The UTC hour of a time, as `2026-11-22 17:00`.
+pub fn hour_text(ts: i64) -> String {
+    text(ts, "%Y-%m-%d %H:00")
+}
+
+fn text(ts: i64, format: &str) -> String {
+    chrono::DateTime::from_timestamp_millis(ts).unwrap_or_default().format(format).to_string()
+}
+
 /// A clock that can jump: expiry and retention can be met without waiting for them. Clones jump together.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::athena::Athena;
 use crate::clock::Clock;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::firehose::Firehose;
@@ -82,6 +83,9 @@ pub enum CloudError {
     /// The delivery streams cannot be opened.
     #[error("cannot open the delivery streams")]
     Firehose(#[source] io::Error),
+    /// The query engine cannot be opened.
+    #[error("cannot open the query engine")]
+    Athena(#[source] anyhow::Error),
     /// The task that opens the streams did not finish.
     #[error("cannot open the streams")]
     Task(#[from] JoinError),
@@ -112,10 +116,11 @@ impl Cloud {
         let s3 = S3::open(data.join("s3")).await?;
         let glue = Glue::open(data.join("glue")).await.map_err(CloudError::Glue)?;
         let firehose = Firehose::open(data.join("firehose"), s3.clone()).await.map_err(CloudError::Firehose)?;
+        let athena = Athena::open(data.join("athena"), s3.clone(), glue.clone()).await.map_err(CloudError::Athena)?;
         let lambda = Lambda::new(data, store.clone(), config.concurrency);
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(trim(store.clone())));
-        let services = Arc::new(Services { kinesis: Kinesis::new(store), firehose, glue, s3 });
+        let services = Arc::new(Services { kinesis: Kinesis::new(store), firehose, glue, athena, s3 });
         let server = tokio::spawn(server::serve(listener, Arc::clone(&services), stop.clone()));
         let stop_when_dropped = stop.clone().drop_guard();
         Ok(Self { address, services, lambda, server, stop, _stop_when_dropped: stop_when_dropped })
@@ -139,6 +144,11 @@ impl Cloud {
     /// The Glue Data Catalog.
     pub fn glue(&self) -> &Glue {
         &self.services.glue
+    }
+
+    /// Athena.
+    pub fn athena(&self) -> &Athena {
+        &self.services.athena
     }
 
     /// S3.
@@ -167,6 +177,7 @@ impl Cloud {
         if let Err(error) = self.server.await {
             tracing::error!(%error, "the server did not end well");
         }
+        self.services.athena.shutdown().await;
         self.services.firehose.shutdown().await;
         self.services.glue.shutdown().await;
         self.services.kinesis.store().close().await;

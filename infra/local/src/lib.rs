@@ -1,12 +1,27 @@
-//! The local cloud: the AWS services that the pipeline uses, on one loopback port, durable and with their limits.
+//! The local cloud, and the whole pipeline on it.
+//!
+//! The local cloud is the AWS services that the pipeline uses, on one loopback port, durable and with their limits:
+//! [`cloud`] starts it, [`kinesis`], [`firehose`], [`s3`], [`glue`], [`athena`] and [`lambda`] are its services.
+//! [`pipeline`] runs every stage on it. The `millrace` command is [`cli`] (what is typed), [`demo`], [`up`], [`ask`] and
+//! [`audit`].
 
+pub mod ask;
+pub mod athena;
+pub mod audit;
+pub mod cli;
+pub mod clients;
 pub mod clock;
 pub mod cloud;
 pub mod data_dir;
+pub mod demo;
 pub mod firehose;
 pub mod glue;
 pub mod kinesis;
 pub mod lambda;
+pub mod names;
+pub mod pipeline;
+pub mod progress;
 pub mod s3;
 mod server;
+pub mod up;
 pub mod wire;

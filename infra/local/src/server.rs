@@ -23,6 +23,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::athena::Athena;
 use crate::firehose::Firehose;
 use crate::glue::Glue;
 use crate::kinesis::Kinesis;
@@ -57,6 +58,7 @@ pub(crate) struct Services {
     pub(crate) kinesis: Kinesis,
     pub(crate) firehose: Firehose,
     pub(crate) glue: Glue,
+    pub(crate) athena: Athena,
     pub(crate) s3: S3,
 }
 
@@ -147,6 +149,7 @@ impl Door {
             Some(("Kinesis_20131202", operation)) => services.kinesis.call(operation, &body).await,
             Some(("Firehose_20150804", operation)) => services.firehose.call(operation, &body).await,
             Some(("AWSGlue", operation)) => services.glue.call(operation, &body).await,
+            Some(("AmazonAthena", operation)) => services.athena.call(operation, &body).await,
             Some((service, operation)) => Err(ServiceError::not_here(service, operation)),
             None => Err(ServiceError::client("UnknownOperationException", format!("no service in target {target}"))),
         }

@@ -49,6 +49,7 @@ async fn requests_find_their_service() {
     check("GET / HTTP/1.1\r\nx-amz-target: Kinesis_20131202.ListStreams", "", &["400 Bad", "GET is not POST"]).await;
     check("POST / HTTP/1.1\r\nx-amz-target: AWSGlue.GetDatabases", "{}", &["200 OK", "DatabaseList"]).await;
     check("POST / HTTP/1.1\r\nx-amz-target: Firehose_20150804.ListDeliveryStreams", "{}", &["200 OK"]).await;
+    check("POST / HTTP/1.1\r\nx-amz-target: AmazonAthena.ListWorkGroups", "{}", &["WorkGroups"]).await;
     check("GET / HTTP/1.1", "", &["200 OK", "ListAllMyBucketsResult"]).await;
     cloud.shutdown().await;
 }

@@ -1,0 +1,37 @@
+//! Peers from the package registries, installed into a folder of the bench's own.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+
+/// Where peers are installed; below `target`, so that nobody commits them.
+const FOLDER: &str = "target/bench-peers";
+
+/// A Python interpreter with a package, made on first use.
+///
+/// # Errors
+/// When there is no Python, or the package cannot be had.
+pub(crate) fn python_with(package: &str) -> anyhow::Result<PathBuf> {
+    let folder = PathBuf::from(FOLDER).join(format!("python-{package}"));
+    let python = folder.join("bin/python");
+    if python.exists() {
+        return Ok(python);
+    }
+    run(Command::new("python3").args(["-m", "venv"]).arg(&folder)).context("make a Python environment")?;
+    let installed = run(Command::new(&python).args(["-m", "pip", "install", "--quiet", package]));
+    if installed.is_err() {
+        // Half an environment would pass for a whole one on the next run.
+        std::fs::remove_dir_all(&folder).context("remove a half-made Python environment")?;
+    }
+    installed.with_context(|| format!("install {package}"))?;
+    Ok(python)
+}
+
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("run {command:?}"))?;
+    if !output.status.success() {
+        bail!("{command:?} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}

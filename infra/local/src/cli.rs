@@ -1,0 +1,167 @@
+//! What a person types: `millrace` and its subcommands.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A serverless ad-request pipeline, all of it on this machine.
+///
+/// Without a subcommand it runs the demo: the local cloud and every stage, half a minute of traffic from screens,
+/// a report answered by SQL, and an audit that every accepted event is in the tables.
+#[derive(Debug, Parser)]
+#[command(name = "millrace", version, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do; the demo when nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// What the demo takes when no subcommand is given.
+    #[command(flatten)]
+    pub demo: DemoArgs,
+}
+
+const EXAMPLES: &str = "Examples:
+  millrace                                   the demo
+  millrace up                                stay up; then, from another terminal:
+  curl -d '{\"id\":\"1\",\"imp\":[{\"id\":\"1\",\"banner\":{}}],\"dooh\":{\"id\":\"s1\"}}' http://127.0.0.1:8080/v1/ad_requests
+  millrace query 'SELECT count(*) FROM ad_requests'
+  millrace report --list
+  millrace audit
+  aws --endpoint-url http://127.0.0.1:4566 kinesis list-streams";
+
+/// Subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything, send it traffic for half a minute, show a report and the audit (the default).
+    Demo(DemoArgs),
+    /// Run the local cloud and every stage until ctrl-C.
+    Up(UpArgs),
+    /// Answer one SQL query (Athena's dialect) over the tables.
+    Query(QueryArgs),
+    /// Answer a named report.
+    Report(ReportArgs),
+    /// Prove that every accepted event is a row, a counted duplicate or a failed event.
+    Audit(AuditArgs),
+}
+
+/// Where the pipeline runs.
+#[derive(Debug, Clone, Args)]
+pub struct PlaceArgs {
+    /// Directory that holds everything.
+    #[arg(long, default_value = ".millrace", value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// Address of the local cloud (all AWS protocols on one port).
+    #[arg(long, default_value = "127.0.0.1:4566", value_name = "ADDRESS")]
+    pub cloud: SocketAddr,
+    /// Address of the collection API.
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    pub ingest: SocketAddr,
+    /// Shards of the raw stream, 1 MB/s and 1,000 records/s each; the enriched one gets half as many again.
+    /// Counts only when the streams are made.
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=200))]
+    pub shards: u16,
+    /// Number of screens in the screens table.
+    #[arg(long, default_value_t = 40_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub screens: u32,
+    /// Seconds between publications of staged rows into the tables.
+    #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub publish_interval: u64,
+}
+
+/// The demo.
+#[derive(Debug, Clone, Args)]
+pub struct DemoArgs {
+    /// Where it runs.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// Requests a second.
+    #[arg(long, default_value_t = 1_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub rate: u32,
+    /// How long traffic is sent.
+    #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub seconds: u64,
+    /// Seed of the traffic: the same seed makes the same screens and requests.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+}
+
+/// `up`.
+#[derive(Debug, Clone, Args)]
+pub struct UpArgs {
+    /// Where it runs.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+/// Which tables a question goes to.
+#[derive(Debug, Clone, Args)]
+pub struct TargetArgs {
+    /// Data directory of the local pipeline. If `millrace up` runs on it, the question goes there; if not, it is
+    /// opened for the question.
+    #[arg(long, default_value = ".millrace", value_name = "DIR", conflicts_with_all = ["endpoint", "aws"])]
+    pub data_dir: PathBuf,
+    /// A local cloud by its address, such as http://127.0.0.1:4566.
+    #[arg(long, value_name = "URL", conflicts_with = "aws")]
+    pub endpoint: Option<String>,
+    /// AWS itself, with region and credentials from the environment.
+    #[arg(long)]
+    pub aws: bool,
+}
+
+/// How an answer is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// An array of objects.
+    Json,
+    /// With a header line.
+    Csv,
+}
+
+/// `query`.
+#[derive(Debug, Clone, Args)]
+pub struct QueryArgs {
+    /// The query, in the dialect of Athena engine version 3.
+    pub sql: String,
+    /// How the answer is printed.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// Which tables.
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
+/// `report`.
+#[derive(Debug, Clone, Args)]
+pub struct ReportArgs {
+    /// Name of the report.
+    #[arg(required_unless_present = "list")]
+    pub name: Option<String>,
+    /// List the reports.
+    #[arg(long)]
+    pub list: bool,
+    /// First day, UTC, as YYYY-MM-DD; default yesterday.
+    #[arg(long, value_name = "DATE")]
+    pub from: Option<String>,
+    /// Last day, UTC, as YYYY-MM-DD; default today.
+    #[arg(long, value_name = "DATE")]
+    pub to: Option<String>,
+    /// How the answer is printed.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// Which tables.
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
+/// `audit`.
+#[derive(Debug, Clone, Args)]
+pub struct AuditArgs {
+    /// How the answer is printed.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// Which pipeline.
+    #[command(flatten)]
+    pub target: TargetArgs,
+}

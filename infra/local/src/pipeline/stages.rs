@@ -1,0 +1,162 @@
+//! The stages of the pipeline: collection API, enrichment, staging; each the code that is deployed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use aws_config::SdkConfig;
+use enrich::Enricher;
+use enrich::failed::FailedEvents;
+use enrich::screens::Screens;
+use etl::stage::Stager;
+use ingest::Ingest;
+use kinesis_producer::Producer;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::Snapshot;
+use crate::clients;
+use crate::clock;
+use crate::cloud::Cloud;
+use crate::lambda::{EventSourceMapping, Handler, Mapping};
+use crate::names;
+use crate::s3::PutOptions;
+
+/// Enrichment is for latency: a batch closes after this, or when it is full.
+const ENRICH_WINDOW: Duration = Duration::from_millis(200);
+/// Staging is for few objects: a batch closes after this, or when it is full.
+const STAGE_WINDOW: Duration = Duration::from_secs(3);
+/// Events on their way through the collection API, in bytes.
+const INGEST_BUFFER_BYTES: usize = 64 << 20;
+/// How long the collection API tries to put an event before it answers 503.
+const INGEST_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The running stages.
+pub(super) struct Stages {
+    ingest: Ingest,
+    raw: Producer,
+    enriched: Producer,
+    enrich_mapping: Mapping,
+    stage_mapping: Mapping,
+    door: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+}
+
+impl std::fmt::Debug for Stages {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Stages").field("ingest", &self.ingest).finish_non_exhaustive()
+    }
+}
+
+impl Stages {
+    /// Starts the stages from the last to the first.
+    pub(super) async fn start(
+        cloud: &Cloud,
+        aws: &SdkConfig,
+        screens: Vec<u8>,
+        listener: TcpListener,
+    ) -> anyhow::Result<Self> {
+        let kinesis = aws_sdk_kinesis::Client::new(aws);
+        let stage_mapping = map_staging(cloud, aws).await?;
+        let enriched_config = kinesis_producer::Config::new(names::ENRICHED_STREAM);
+        let enriched =
+            Producer::start(enriched_config, kinesis.clone()).await.context("start the enriched producer")?;
+        let enrich_mapping = map_enrichment(cloud, aws, screens, enriched.clone()).await?;
+        let mut raw_config = kinesis_producer::Config::new(names::RAW_STREAM);
+        raw_config.buffer_bytes_max = INGEST_BUFFER_BYTES;
+        raw_config.record_deadline = INGEST_DEADLINE;
+        let raw = Producer::start(raw_config, kinesis).await.context("start the raw producer")?;
+        let ingest = Ingest::new(raw.clone(), ingest::Settings::default());
+        let (close, closed) = oneshot::channel();
+        let app = ingest::app(ingest.clone());
+        let server = tokio::spawn(async move {
+            let shutdown = async move {
+                // A dropped sender closes the door as well.
+                drop(closed.await);
+            };
+            ingest::run(listener, app, ingest::server::Limits::default(), shutdown).await;
+        });
+        Ok(Self { ingest, raw, enriched, enrich_mapping, stage_mapping, door: Some((close, server)) })
+    }
+
+    /// What the stages say of themselves.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let counts = self.ingest.counters();
+        let (raw, enriched) = (self.enrich_mapping.progress(), self.stage_mapping.progress());
+        Snapshot {
+            accepted: counts.accepted,
+            refused: counts.invalid + counts.too_large + counts.undecodable,
+            raw_waiting: raw.waiting_records,
+            enriched_waiting: enriched.waiting_records,
+            lag_ms: raw.lag_ms.max(enriched.lag_ms),
+            ..Snapshot::default()
+        }
+    }
+
+    /// Lets no more events in, and answers the senders that wait.
+    pub(super) async fn close_door(&mut self) {
+        let Some((close, server)) = self.door.take() else { return };
+        // The server may have ended by itself; then there is nobody to tell.
+        drop(close.send(()));
+        if let Err(error) = server.await {
+            tracing::error!(%error, "the collection API did not end well");
+        }
+        self.raw.flush().await;
+    }
+
+    /// Works off what is on the streams now: through the enrichment, then into staged objects.
+    pub(super) async fn drain(&self, deadline: Duration) -> anyhow::Result<()> {
+        self.raw.flush().await;
+        self.enrich_mapping.drain(deadline).await.context("work off the raw stream")?;
+        self.enriched.flush().await;
+        self.stage_mapping.drain(deadline).await.context("work off the enriched stream")
+    }
+
+    /// Stops reading and writing.
+    pub(super) async fn stop(self) {
+        self.enrich_mapping.stop().await;
+        self.stage_mapping.stop().await;
+        self.raw.close().await;
+        self.enriched.close().await;
+    }
+}
+
+async fn map_staging(cloud: &Cloud, aws: &SdkConfig) -> anyhow::Result<Mapping> {
+    let firehose = aws_sdk_firehose::Client::new(aws);
+    let failed = etl::failed::FailedEvents::new(firehose, names::FAILED_DELIVERY_STREAM);
+    let lake = clients::local_bucket(&cloud.endpoint(), names::LAKE_BUCKET)?;
+    let stager = Stager::new(lake, failed);
+    let handler: Handler = Arc::new(move |event| {
+        let stager = stager.clone();
+        Box::pin(async move { Ok(stager.handle(event, clock::now_ms()).await?) })
+    });
+    let mut mapping = EventSourceMapping::new("stage", names::ENRICHED_STREAM);
+    mapping.batch_size = 10_000;
+    mapping.batching_window = STAGE_WINDOW;
+    cloud.map(mapping, handler).await.context("map the enriched stream to the staging function")
+}
+
+async fn map_enrichment(
+    cloud: &Cloud,
+    aws: &SdkConfig,
+    screens: Vec<u8>,
+    enriched: Producer,
+) -> anyhow::Result<Mapping> {
+    let lake = names::LAKE_BUCKET;
+    let table = Arc::new(Screens::from_ndjson(&screens)?);
+    cloud
+        .s3()
+        .put(lake, names::SCREENS_KEY, screens.into(), PutOptions::default())
+        .await
+        .context("put the screens table into the lake")?;
+    let failed = FailedEvents::new(aws_sdk_firehose::Client::new(aws), names::FAILED_DELIVERY_STREAM.to_owned());
+    let enricher = Enricher::new(table, enriched, failed);
+    let handler: Handler = Arc::new(move |event| {
+        let enricher = enricher.clone();
+        Box::pin(async move { Ok(enricher.handle(event, clock::now_ms()).await?) })
+    });
+    let mut mapping = EventSourceMapping::new("enrich", names::RAW_STREAM);
+    mapping.batch_size = 1_000;
+    mapping.batching_window = ENRICH_WINDOW;
+    cloud.map(mapping, handler).await.context("map the raw stream to the enrichment function")
+}

@@ -1,0 +1,85 @@
+//! `millrace up`: everything runs until ctrl-C or SIGTERM.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::{PlaceArgs, UpArgs};
+use crate::names;
+use crate::pipeline::{Options, Pipeline};
+
+/// Seed of the screens table where no traffic has one.
+pub const SCREENS_SEED: u64 = 1;
+
+/// Runs the pipeline until it is told to stop.
+///
+/// # Errors
+/// What [`Pipeline::start`] and [`Pipeline::stop`] say.
+#[expect(clippy::print_stdout, reason = "where things are is the command's result")]
+pub async fn run(arguments: UpArgs) -> anyhow::Result<ExitCode> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for ctrl-C")?;
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let pipeline = Pipeline::start(options(&arguments.place, SCREENS_SEED)?).await?;
+    println!("{}", places(&pipeline, &arguments.place));
+    println!("Ready. Ctrl-C stops it, after what was accepted is in the tables.");
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    println!("Stopping: no new events, working off what was accepted.");
+    let stopping = pipeline.stop();
+    tokio::select! {
+        stopped = stopping => stopped?,
+        _ = interrupt.recv() => {
+            println!("Stopped at once. What was accepted is on disk and is worked off after the next start.");
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    println!("Stopped.");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The pipeline's options from what was typed.
+///
+/// # Errors
+/// Only if a screen could not be written as JSON, which no value of it causes.
+pub fn options(place: &PlaceArgs, seed: u64) -> anyhow::Result<Options> {
+    Ok(Options {
+        data_dir: place.data_dir.clone(),
+        cloud: place.cloud,
+        ingest: place.ingest,
+        raw_shards: place.shards,
+        screens: screens_table(seed, place.screens)?,
+        publish_interval: Duration::from_secs(place.publish_interval),
+    })
+}
+
+/// Where everything lies, for a person.
+pub fn places(pipeline: &Pipeline, place: &PlaceArgs) -> String {
+    let endpoint = pipeline.cloud().endpoint();
+    let data_dir = place.data_dir.display();
+    format!(
+        "collection API   http://{ingest}   (POST /v1/ad_requests, POST /v1/events)\n\
+         local cloud      {endpoint}   (Kinesis, Firehose, S3, Glue, Athena; any credentials, region us-east-1)\n\
+         streams          {raw}, {enriched}\n\
+         tables           {database}.ad_requests, {database}.imps, {database}.failed_events\n\
+         files            {data_dir}/s3/{bucket}/",
+        ingest = pipeline.ingest(),
+        raw = names::RAW_STREAM,
+        enriched = names::ENRICHED_STREAM,
+        database = names::DATABASE,
+        bucket = names::LAKE_BUCKET,
+    )
+}
+
+/// A screens table of made screens.
+fn screens_table(seed: u64, count: u32) -> anyhow::Result<Vec<u8>> {
+    let mut table = Vec::new();
+    for screen in load::screens(seed, usize::try_from(count)?) {
+        serde_json::to_writer(&mut table, &screen).context("write the screens table")?;
+        table.push(b'\n');
+    }
+    Ok(table)
+}
