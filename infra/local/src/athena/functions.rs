@@ -19,6 +19,7 @@ mod decimals;
 mod fields;
 mod instants;
 mod json;
+mod numbers;
 mod patterns;
 mod percentile;
 mod strings;
@@ -39,6 +40,7 @@ pub(super) fn register(context: &SessionContext) {
         strings::functions(),
         json::functions(),
         arrays::functions(),
+        numbers::functions(),
     ];
     for function in families.into_iter().flatten() {
         context.register_udf(function.into_udf());

@@ -115,6 +115,15 @@ async fn dates_and_times() {
         ("TIMESTAMP '2020-01-02 00:00:00' - TIMESTAMP '2020-01-01 23:00:00'", "0 01:00:00.000"),
         ("date('2020-01-02'), date(TIMESTAMP '2020-01-02 10:00:00')", "2020-01-02|2020-01-02"),
         ("date_diff('day', NULL, DATE '2020-01-01')", "NULL"),
+        (
+            "current_timestamp > TIMESTAMP '2020-01-01 00:00:00', TIMESTAMP '2020-01-01 00:00:00' > now() - INTERVAL '1' HOUR",
+            "true|false",
+        ),
+        ("date_diff('second', current_timestamp, now()), current_date >= DATE '2020-01-01'", "0|true"),
+        (
+            "TIMESTAMP '2020-01-31 00:00:00' + INTERVAL '1' DAY, DATE '2020-01-31' + INTERVAL '1' MONTH",
+            "2020-02-01 00:00:00.000|2020-02-29",
+        ),
     ];
     Sql::open().await.check_all(&cases).await;
 }
@@ -232,6 +241,12 @@ async fn numbers_and_types() {
         ("1.0 / 0", "DIVISION_BY_ZERO: Division by zero"),
         ("1e0 / 3, 1e10, 1.25e0, CAST(3 AS double) / 2", "0.3333333333333333|1.0E10|1.25|1.5"),
         ("0.1 + 0.2, 1.5 * 1.5", "0.3|2.25"),
+        ("round(2.5e0), round(-2.5e0), round(3.14159e0, 2), round(1250, -2), round(7)", "3.0|-3.0|3.14|1300|7"),
+        ("round(2.345, 2), round(-0.5), abs(-1.5), abs(-3), abs(-2.5e0)", "2.350|-1|1.5|3|2.5"),
+        ("floor(-1.5e0), ceil(1.2e0), ceiling(3), truncate(-1.9e0), sign(-4), sign(0e0)", "-2.0|2.0|3|-1.0|-1|0.0"),
+        ("sqrt(16), power(2, 10), ln(1), exp(0), log10(100), log2(8), cbrt(27)", "4.0|1024.0|0.0|1.0|2.0|3.0|3.0"),
+        ("floor(1.5)", "FUNCTION_NOT_FOUND: floor, ceil, truncate and sign of a decimal are not supported…"),
+        ("round(NULL), abs(NULL)", "NULL|NULL"),
         ("1 / 0", "DIVISION_BY_ZERO: Division by zero"),
         ("nullif(1, 1), coalesce(NULL, 2), TRY_CAST('x' AS integer)", "NULL|2|NULL"),
         ("CAST(1.5e0 AS varchar)", "SYNTAX_ERROR: CAST(Float64 AS varchar) is not supported…"),
