@@ -7,7 +7,7 @@ use std::collections::HashMap;
 pub struct Config {
     /// Stream that enriched events go to: `ENRICHED_STREAM`, default `ad-events-enriched`.
     pub enriched_stream: String,
-    /// Delivery stream that failed events go to: `FAILED_DELIVERY_STREAM`, default `failed-events`.
+    /// Delivery stream that failed events go to: `FAILED_EVENTS_STREAM`, default `failed-events`.
     pub failed_delivery_stream: String,
     /// Where the screens table lies, `s3://bucket/key` or `file:///path`: `SCREENS_URL`, required.
     pub screens_url: url::Url,
@@ -37,7 +37,7 @@ impl Config {
         match screens_url {
             Ok(screens_url) => Ok(Self {
                 enriched_stream: text("ENRICHED_STREAM", "ad-events-enriched"),
-                failed_delivery_stream: text("FAILED_DELIVERY_STREAM", "failed-events"),
+                failed_delivery_stream: text("FAILED_EVENTS_STREAM", "failed-events"),
                 screens_url,
             }),
             Err(fault) => Err(ConfigError { faults: vec![fault.to_owned()] }),

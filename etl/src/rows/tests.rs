@@ -1,3 +1,5 @@
+//! Every column of every row, from one event.
+
 use std::collections::BTreeMap;
 
 use arrow::array::{Array, AsArray};

@@ -1,3 +1,5 @@
+//! Batches as the event source hands them over: repeated, cut elsewhere, damaged.
+
 use arrow::array::AsArray;
 use events::enriched::Enrichment;
 use events::envelope::{Envelope, EventType, SCHEMA_VERSION};

@@ -9,8 +9,6 @@ mod pipeline;
 
 use clap::{Parser, Subcommand};
 
-use figure::Figure;
-
 /// Measures one group of figures and prints a line for each.
 ///
 /// Ours and a peer's are measured in the same run, because times on shared machines mean little.

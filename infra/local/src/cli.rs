@@ -23,7 +23,9 @@ pub struct Cli {
 const EXAMPLES: &str = "Examples:
   millrace                                   the demo
   millrace up                                stay up; then, from another terminal:
-  curl -d '{\"id\":\"1\",\"imp\":[{\"id\":\"1\",\"banner\":{}}],\"dooh\":{\"id\":\"s1\"}}' http://127.0.0.1:8080/v1/ad_requests
+  curl -H 'content-type: application/json' \\
+       -d '{\"id\":\"1\",\"imp\":[{\"id\":\"1\",\"banner\":{}}],\"dooh\":{\"id\":\"s1\"}}' \\
+       http://127.0.0.1:8080/v1/ad_requests
   millrace query 'SELECT count(*) FROM ad_requests'
   millrace report --list
   millrace audit

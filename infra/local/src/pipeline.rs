@@ -12,12 +12,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use aws_config::SdkConfig;
 use tokio::net::TcpListener;
 
 use crate::clients;
-use crate::cloud::{Cloud, CloudConfig};
+use crate::cloud::{Cloud, CloudConfig, CloudError};
 use crate::names;
 
 pub use publisher::Published;
@@ -82,7 +82,12 @@ impl Pipeline {
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let listener = listen(options.ingest).await?;
         let ingest = listener.local_addr().context("read the collection API's address")?;
-        let cloud = Cloud::start(CloudConfig::new(&options.data_dir, options.cloud)).await?;
+        let cloud = match Cloud::start(CloudConfig::new(&options.data_dir, options.cloud)).await {
+            Err(CloudError::Busy { address }) => {
+                bail!("listen on {address} for the local cloud: choose another address with --cloud 127.0.0.1:PORT")
+            }
+            started => started?,
+        };
         let aws = clients::local(&cloud.endpoint()).await;
         for bucket in [names::LAKE_BUCKET, names::RESULTS_BUCKET] {
             cloud.s3().create_bucket(bucket).await.with_context(|| format!("create the bucket {bucket}"))?;

@@ -65,7 +65,7 @@ pub fn places(pipeline: &Pipeline, place: &PlaceArgs) -> String {
          local cloud      {endpoint}   (Kinesis, Firehose, S3, Glue, Athena; any credentials, region us-east-1)\n\
          streams          {raw}, {enriched}\n\
          tables           {database}.ad_requests, {database}.imps, {database}.failed_events\n\
-         files            {data_dir}/s3/{bucket}/",
+         files            {data_dir}/s3/objects/{bucket}/",
         ingest = pipeline.ingest(),
         raw = names::RAW_STREAM,
         enriched = names::ENRICHED_STREAM,

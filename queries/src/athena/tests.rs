@@ -1,3 +1,5 @@
+//! States and pages as Athena documents them.
+
 use aws_sdk_athena::types::{ColumnInfo, Datum, QueryExecutionStatus, ResultSet, ResultSetMetadata};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Reports against the tables that they read.
+
 use std::collections::HashSet;
 
 use events::table::{PARTITIONS, TABLES};

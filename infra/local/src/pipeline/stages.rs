@@ -96,8 +96,9 @@ impl Stages {
     /// Lets no more events in, and answers the senders that wait.
     pub(super) async fn close_door(&mut self) {
         let Some((close, server)) = self.door.take() else { return };
-        // The server may have ended by itself; then there is nobody to tell.
-        drop(close.send(()));
+        if close.send(()).is_err() {
+            tracing::warn!("the collection API had ended before it was told to");
+        }
         if let Err(error) = server.await {
             tracing::error!(%error, "the collection API did not end well");
         }

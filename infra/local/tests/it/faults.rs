@@ -168,7 +168,8 @@ fn a_directory_of_a_newer_version_is_not_touched() {
     std::fs::write(dir.path().join("VERSION"), "99\n").expect("written");
     let said = refusal(dir.path(), &["--cloud", "127.0.0.1:0", "--ingest", "127.0.0.1:0"]);
     assert!(said.contains("newer"), "{said}");
-    let left: Vec<_> = std::fs::read_dir(dir.path()).expect("listed").map(|entry| entry.expect("read").file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(dir.path()).expect("listed").map(|entry| entry.expect("read").file_name()).collect();
     assert_eq!(left, ["VERSION"]);
     assert_eq!(std::fs::read_to_string(dir.path().join("VERSION")).expect("read"), "99\n");
 }
@@ -201,7 +202,8 @@ async fn bad_input_gets_a_clear_answer_and_leaves_nothing() {
     check("/v1/ad_requests", json, vec![b' '; 1 << 20], 413, "").await;
     check("/v1/ad_requests", "text/xml", b"<x/>".to_vec(), 415, "").await;
     check("/v1/nothing", json, b"{}".to_vec(), 404, "/v1/ad_requests").await;
-    assert_eq!(running.http.get("/v1/ad_requests").await.status, 405);
+    let answer = running.http.get("/v1/ad_requests").await;
+    assert_eq!((answer.status, &answer.headers["allow"]), (405, &http::HeaderValue::from_static("POST")));
     running.drain().await;
     assert_eq!(running::number_of_rows(&running).await, 0);
     running.pipeline.stop().await.expect("it stops");

@@ -56,6 +56,7 @@ async fn rows_say_what_the_screens_table_knows() {
             "berlin-1|40000|screen|0|true|Berlin|Europe/Berlin|true",
             "berlin-1|142000|request|35500|true|Berlin|Europe/Berlin|true",
             "kathmandu-1|15000|screen|0|true|Kathmandu|Asia/Kathmandu|true",
+            "kathmandu-1|15000|screen|0|true|Kathmandu|Asia/Kathmandu|true",
         ]
     );
     running.pipeline.stop().await.expect("it stops");

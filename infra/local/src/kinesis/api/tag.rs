@@ -1,4 +1,4 @@
-//! Tags of streams.
+//! Tags of streams: add, list, remove.
 
 use std::collections::BTreeMap;
 
