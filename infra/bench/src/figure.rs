@@ -70,7 +70,7 @@ mod tests {
             goal: Some(100.0),
             better,
             peer: Some("peer".into()),
-            peer_value: Some(3.14159),
+            peer_value: Some(2.5),
             note: "n".into(),
         }
     }
@@ -80,8 +80,8 @@ mod tests {
         let check = |value, better, expect: &str| {
             assert_eq!(figure(value, better).to_string().split_whitespace().collect::<Vec<_>>().join(" "), expect);
         };
-        check(123.4, Better::Higher, "a.b 123 events/s goal 100 reached peer 3.14 (n)");
-        check(12.34, Better::Higher, "a.b 12.3 events/s goal 100 NOT reached peer 3.14 (n)");
-        check(12.34, Better::Lower, "a.b 12.3 events/s goal 100 reached peer 3.14 (n)");
+        check(123.4, Better::Higher, "a.b 123 events/s goal 100 reached peer 2.50 (n)");
+        check(12.34, Better::Higher, "a.b 12.3 events/s goal 100 NOT reached peer 2.50 (n)");
+        check(12.34, Better::Lower, "a.b 12.3 events/s goal 100 reached peer 2.50 (n)");
     }
 }

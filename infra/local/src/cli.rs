@@ -102,7 +102,7 @@ pub struct TargetArgs {
     /// opened for the question.
     #[arg(long, default_value = ".millrace", value_name = "DIR", conflicts_with_all = ["endpoint", "aws"])]
     pub data_dir: PathBuf,
-    /// A local cloud by its address, such as http://127.0.0.1:4566.
+    /// A local cloud by its address, such as `http://127.0.0.1:4566`.
     #[arg(long, value_name = "URL", conflicts_with = "aws")]
     pub endpoint: Option<String>,
     /// AWS itself, with region and credentials from the environment.

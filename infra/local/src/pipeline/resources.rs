@@ -62,14 +62,13 @@ async fn make_delivery_stream(firehose: &aws_sdk_firehose::Client) -> anyhow::Re
         .buffering_hints(hints)
         .build()
         .context("build the destination of failed events")?;
-    let created = firehose
+    let call = firehose
         .create_delivery_stream()
         .delivery_stream_name(names::FAILED_DELIVERY_STREAM)
         .delivery_stream_type(DeliveryStreamType::DirectPut)
-        .extended_s3_destination_configuration(destination)
-        .send()
-        .await;
-    match created {
+        .extended_s3_destination_configuration(destination);
+    // On the heap: the call's future is 32 kB, and would make every caller's that large.
+    match Box::pin(call.send()).await {
         Ok(_) => Ok(()),
         Err(error) if error.code() == Some("ResourceInUseException") => Ok(()),
         Err(error) => Err(error).context("create the delivery stream of failed events"),

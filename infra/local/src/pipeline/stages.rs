@@ -39,7 +39,13 @@ pub(super) struct Stages {
     enriched: Producer,
     enrich_mapping: Mapping,
     stage_mapping: Mapping,
-    door: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    door: Option<Door>,
+}
+
+/// The collection API's server: told to close, and waited for.
+struct Door {
+    close: oneshot::Sender<()>,
+    server: JoinHandle<()>,
 }
 
 impl std::fmt::Debug for Stages {
@@ -76,7 +82,7 @@ impl Stages {
             };
             ingest::run(listener, app, ingest::server::Limits::default(), shutdown).await;
         });
-        Ok(Self { ingest, raw, enriched, enrich_mapping, stage_mapping, door: Some((close, server)) })
+        Ok(Self { ingest, raw, enriched, enrich_mapping, stage_mapping, door: Some(Door { close, server }) })
     }
 
     /// What the stages say of themselves.
@@ -95,7 +101,7 @@ impl Stages {
 
     /// Lets no more events in, and answers the senders that wait.
     pub(super) async fn close_door(&mut self) {
-        let Some((close, server)) = self.door.take() else { return };
+        let Some(Door { close, server }) = self.door.take() else { return };
         if close.send(()).is_err() {
             tracing::warn!("the collection API had ended before it was told to");
         }
