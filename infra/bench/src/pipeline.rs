@@ -92,11 +92,6 @@ fn figures(measured: &Measured) -> anyhow::Result<Vec<Figure>> {
 
 fn options(data_dir: &std::path::Path, rate: u32) -> anyhow::Result<Options> {
     let any = "127.0.0.1:0".parse().context("read an address")?;
-    let mut screens = Vec::new();
-    for screen in load::screens(SEED, usize::try_from(SCREENS)?) {
-        serde_json::to_writer(&mut screens, &screen).context("write the screens table")?;
-        screens.push(b'\n');
-    }
     // A quarter more shards than the bytes need: keys do not fall evenly.
     let shards = (rate.saturating_mul(EVENT_BYTES) / SHARD_BYTES_PER_S) * 5 / 4 + 1;
     Ok(Options {
@@ -104,7 +99,7 @@ fn options(data_dir: &std::path::Path, rate: u32) -> anyhow::Result<Options> {
         cloud: any,
         ingest: any,
         raw_shards: u16::try_from(shards).context("too many shards")?,
-        screens,
+        screens: millrace::up::screens_table(SEED, SCREENS)?,
         publish_interval: Duration::from_secs(10),
     })
 }

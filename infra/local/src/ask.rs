@@ -97,7 +97,7 @@ pub fn render(answer: &QueryResult, format: Format, rows_max: Option<usize>) -> 
 }
 
 fn hours(audit: &Audit, separator: &str) -> String {
-    let mut text = ["hour (UTC)", "accepted", "rows", "duplicates", "failed"].join(separator);
+    let mut text = ["hour_utc", "accepted", "rows", "duplicates", "failed"].join(separator);
     text.push('\n');
     for line in &audit.hours {
         let numbers = [line.accepted, line.rows, line.duplicates, line.failed].map(|number| number.to_string());

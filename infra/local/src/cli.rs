@@ -70,6 +70,28 @@ pub struct PlaceArgs {
     pub publish_interval: u64,
 }
 
+/// What has to be typed again to meet the same pipeline; empty for what is a default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Typed {
+    /// ` --data-dir DIR`.
+    pub data_dir: String,
+    /// ` --cloud ADDRESS --ingest ADDRESS`.
+    pub addresses: String,
+}
+
+impl PlaceArgs {
+    /// The options that differ from the defaults, as they are typed.
+    pub fn typed(&self) -> Typed {
+        let unless = |default: &str, option: &str, value: String| {
+            if value == default { String::new() } else { format!(" {option} {value}") }
+        };
+        let data_dir = unless(".millrace", "--data-dir", self.data_dir.display().to_string());
+        let cloud = unless("127.0.0.1:4566", "--cloud", self.cloud.to_string());
+        let ingest = unless("127.0.0.1:8080", "--ingest", self.ingest.to_string());
+        Typed { data_dir, addresses: format!("{cloud}{ingest}") }
+    }
+}
+
 /// The demo.
 #[derive(Debug, Clone, Args)]
 pub struct DemoArgs {
@@ -103,11 +125,17 @@ pub struct TargetArgs {
     #[arg(long, default_value = ".millrace", value_name = "DIR", conflicts_with_all = ["endpoint", "aws"])]
     pub data_dir: PathBuf,
     /// A local cloud by its address, such as `http://127.0.0.1:4566`.
-    #[arg(long, value_name = "URL", conflicts_with = "aws")]
+    #[arg(long, value_name = "URL", conflicts_with = "aws", value_parser = endpoint)]
     pub endpoint: Option<String>,
     /// AWS itself, with region and credentials from the environment.
     #[arg(long)]
     pub aws: bool,
+}
+
+/// An endpoint, with its scheme.
+fn endpoint(text: &str) -> Result<String, String> {
+    let has_scheme = text.starts_with("http://") || text.starts_with("https://");
+    has_scheme.then(|| text.to_owned()).ok_or_else(|| format!("write it with its scheme: http://{text}"))
 }
 
 /// How an answer is printed.
@@ -160,7 +188,7 @@ pub struct ReportArgs {
 /// `audit`.
 #[derive(Debug, Clone, Args)]
 pub struct AuditArgs {
-    /// How the answer is printed.
+    /// How the answer is printed; JSON is one object with the hours, the total and whether it balances.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
     /// Which pipeline.

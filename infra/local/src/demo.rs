@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::audit::{self, Audit};
 use crate::cli::{DemoArgs, Format};
 use crate::pipeline::Pipeline;
-use crate::{ask, clock, names, progress, up};
+use crate::{ask, clock, progress, up};
 
 /// The report that the demo shows.
 const REPORT: &str = "requests_by_venue_local_hour";
@@ -44,8 +44,9 @@ pub async fn run(arguments: DemoArgs) -> anyhow::Result<ExitCode> {
     let balances = audit.balances;
     pipeline.stop().await?;
     println!("Everything is kept in {}. Ask it:", arguments.place.data_dir.display());
-    println!("  cargo run --release -- query 'SELECT count(*) FROM {}.ad_requests'", names::DATABASE);
-    println!("  cargo run --release -- up");
+    let place = arguments.place.typed();
+    println!("  cargo run --release -- query{} 'SELECT count(*) FROM ad_requests'", place.data_dir);
+    println!("  cargo run --release -- up{}{}", place.data_dir, place.addresses);
     Ok(if balances { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -53,6 +54,14 @@ pub async fn run(arguments: DemoArgs) -> anyhow::Result<ExitCode> {
 pub fn verdict(audit: &Audit) -> String {
     let total = &audit.total;
     let sign = if audit.balances { "=" } else { "≠" };
+    let missing = total.accepted.saturating_sub(total.rows + total.duplicates + total.failed);
+    let waiting = match missing {
+        0 => String::new(),
+        count => format!(
+            "\n{count} accepted events are not in the tables (yet). They are published every few seconds while \
+             `millrace up` runs on this data directory: run it, or ask again."
+        ),
+    };
     let repeated = match audit.repeated_rows {
         0 => String::new(),
         rows => format!("   ({rows} rows are there twice)"),
@@ -60,7 +69,7 @@ pub fn verdict(audit: &Audit) -> String {
     format!(
         "Audit: accepted {} {sign} rows {} + duplicates {} + failed {}{repeated}",
         total.accepted, total.rows, total.duplicates, total.failed
-    )
+    ) + &waiting
 }
 
 /// Calls at the same time: a call takes about a linger and a disk sync, 20 ms with room to spare.

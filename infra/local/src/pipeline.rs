@@ -84,7 +84,9 @@ impl Pipeline {
         let ingest = listener.local_addr().context("read the collection API's address")?;
         let cloud = match Cloud::start(CloudConfig::new(&options.data_dir, options.cloud)).await {
             Err(CloudError::Busy { address }) => {
-                bail!("listen on {address} for the local cloud: choose another address with --cloud 127.0.0.1:PORT")
+                bail!(
+                    "cannot listen on {address} for the local cloud, it is in use: choose another with --cloud 127.0.0.1:PORT"
+                )
             }
             started => started?,
         };
@@ -148,6 +150,6 @@ impl Pipeline {
 /// Binds the collection API's address, with the way out in the message when it is taken.
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
-        format!("listen on {address} for the collection API: choose another address with --ingest 127.0.0.1:PORT")
+        format!("cannot listen on {address} for the collection API: choose another with --ingest 127.0.0.1:PORT")
     })
 }

@@ -75,7 +75,10 @@ pub fn places(pipeline: &Pipeline, place: &PlaceArgs) -> String {
 }
 
 /// A screens table of made screens.
-fn screens_table(seed: u64, count: u32) -> anyhow::Result<Vec<u8>> {
+///
+/// # Errors
+/// Only if a screen could not be written as JSON, which no value of it causes.
+pub fn screens_table(seed: u64, count: u32) -> anyhow::Result<Vec<u8>> {
     let mut table = Vec::new();
     for screen in load::screens(seed, usize::try_from(count)?) {
         serde_json::to_writer(&mut table, &screen).context("write the screens table")?;

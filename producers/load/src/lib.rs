@@ -1,8 +1,8 @@
 //! An open-loop load generator: life-like ad requests of many screens, or the lines of a file, at a fixed rate.
 //!
 //! Reading order: [`city`], [`venue`] and [`screen`] (the screens), [`template`] and [`traffic`] (their requests),
-//! [`source`] (what is sent, and in which order), [`schedule`] (when), [`run`] (the run itself: connections, answers,
-//! latency), [`progress`] and [`report`] (what came of it).
+//! [`source`] (what is sent, and in which order), [`schedule`] (when), [`mod@run`] (the run itself: connections, answers,
+//! latency), [`progress`] and [`mod@report`] (what came of it).
 //!
 //! Open loop means that a request is due at its time whether or not earlier ones were answered, and that its latency
 //! counts from that time. A server that stalls for a second shows that second in every request that was due in it.
