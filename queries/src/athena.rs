@@ -59,7 +59,7 @@ pub enum QueryError {
         source: Box<SdkError<GetQueryExecutionError>>,
     },
     /// The query failed.
-    #[error("query {id} failed: {reason}")]
+    #[error("{reason} (query {id})")]
     Failed {
         /// Which query.
         id: String,
@@ -69,7 +69,7 @@ pub enum QueryError {
         retryable: bool,
     },
     /// Somebody stopped the query.
-    #[error("query {id} was cancelled: {reason}")]
+    #[error("the query was cancelled: {reason} (query {id})")]
     Cancelled {
         /// Which query.
         id: String,
@@ -86,7 +86,7 @@ pub enum QueryError {
         source: Box<SdkError<GetQueryResultsError>>,
     },
     /// The answer is longer than is read.
-    #[error("query {id} has more than {ROWS_MAX} rows; add a LIMIT")]
+    #[error("the answer has more than {ROWS_MAX} rows; add a LIMIT (query {id})")]
     TooManyRows {
         /// Which query.
         id: String,

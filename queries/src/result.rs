@@ -33,6 +33,19 @@ pub struct QueryResult {
     pub statistics: Statistics,
 }
 
+impl QueryResult {
+    /// What is no query's answer, to be shown like one: columns by name and type, and the rows.
+    pub fn of_cells(columns: &[(&str, &str)], rows: impl IntoIterator<Item = Vec<String>>) -> Self {
+        let column = |(name, kind): &(&str, &str)| ResultColumn { name: (*name).to_owned(), kind: (*kind).to_owned() };
+        Self {
+            query_execution_id: String::new(),
+            columns: columns.iter().map(column).collect(),
+            rows: rows.into_iter().map(|row| row.into_iter().map(Some).collect()).collect(),
+            statistics: Statistics::default(),
+        }
+    }
+}
+
 impl ResultColumn {
     /// Whether cells of the column are numbers, as Athena writes them.
     pub fn is_number(&self) -> bool {

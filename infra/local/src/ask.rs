@@ -2,10 +2,12 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use aws_config::SdkConfig;
 use queries::QueryResult;
+use tokio::net::TcpStream;
 
 use crate::audit::{self, Audit};
 use crate::cli::{AuditArgs, Format, QueryArgs, ReportArgs, TargetArgs};
@@ -37,9 +39,9 @@ pub async fn query(arguments: QueryArgs) -> anyhow::Result<ExitCode> {
 #[expect(clippy::print_stdout, reason = "the answer is the command's result")]
 pub async fn named_report(arguments: ReportArgs) -> anyhow::Result<ExitCode> {
     let Some(name) = arguments.name.filter(|_| !arguments.list) else {
-        for report in queries::reports() {
-            println!("{:<32} {}", report.name, report.question);
-        }
+        let rows = queries::reports().iter().map(|report| vec![report.name.to_owned(), report.question.to_owned()]);
+        let reports = QueryResult::of_cells(&[("name", "varchar"), ("question", "varchar")], rows);
+        print!("{}", render(&reports, arguments.format, None));
         return Ok(ExitCode::SUCCESS);
     };
     let target = Target::open(&arguments.target).await?;
@@ -60,8 +62,8 @@ pub async fn audit(arguments: AuditArgs) -> anyhow::Result<ExitCode> {
     target.close().await;
     let audit = audit?;
     match arguments.format {
-        Format::Table => println!("{}{}", hours(&audit, " | "), demo::verdict(&audit)),
-        Format::Csv => print!("{}", hours(&audit, ",")),
+        Format::Table => println!("{}{}", render(&hours(&audit), Format::Table, None), demo::verdict(&audit)),
+        Format::Csv => print!("{}", render(&hours(&audit), Format::Csv, None)),
         Format::Json => println!("{}", serde_json::to_string(&audit).context("write the audit as JSON")?),
     }
     Ok(if audit.balances { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -96,15 +98,35 @@ pub fn render(answer: &QueryResult, format: Format, rows_max: Option<usize>) -> 
     }
 }
 
-fn hours(audit: &Audit, separator: &str) -> String {
-    let mut text = ["hour_utc", "accepted", "rows", "duplicates", "failed"].join(separator);
-    text.push('\n');
-    for line in &audit.hours {
+fn hours(audit: &Audit) -> QueryResult {
+    let count = |name| (name, "bigint");
+    let columns = [("hour_utc", "varchar"), count("accepted"), count("rows"), count("duplicates"), count("failed")];
+    let rows = audit.hours.iter().map(|line| {
         let numbers = [line.accepted, line.rows, line.duplicates, line.failed].map(|number| number.to_string());
-        text.push_str(&[clock::hour_text(line.hour_ts), numbers.join(separator)].join(separator));
-        text.push('\n');
-    }
-    text
+        [vec![clock::hour_text(line.hour_ts)], numbers.to_vec()].concat()
+    });
+    QueryResult::of_cells(&columns, rows)
+}
+
+/// Fails with the endpoint's name when nothing listens there; the SDK's own message would not have it.
+async fn reach(endpoint: &str) -> anyhow::Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let uri: http::Uri = endpoint.parse().with_context(|| format!("{endpoint} is not a URL"))?;
+    let host = uri.host().with_context(|| format!("{endpoint} names no host"))?;
+    let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+    let connected = tokio::time::timeout(PATIENCE, TcpStream::connect((host, port)));
+    let connected = connected.await.with_context(|| format!("{endpoint} does not answer"))?;
+    connected.with_context(|| format!("nothing listens at {endpoint}; is `millrace up` running there?"))?;
+    Ok(())
+}
+
+#[expect(clippy::print_stderr, reason = "a word to the person who asks; the answer itself goes to the other stream")]
+fn warn_of_waiting_events(data_dir: &Path) {
+    eprintln!(
+        "millrace: {0} was not stopped in order: what was accepted last may not be in the tables yet. \
+         `millrace up --data-dir {0}` works it off; `millrace audit --data-dir {0}` says how much it is.",
+        data_dir.display()
+    );
 }
 
 /// Where a question goes.
@@ -119,6 +141,7 @@ impl Target {
             return Ok(Self { aws: clients::aws().await, opened: None });
         }
         if let Some(endpoint) = &arguments.endpoint {
+            reach(endpoint).await?;
             return Ok(Self { aws: clients::local(endpoint).await, opened: None });
         }
         Self::of_data_dir(&arguments.data_dir).await
@@ -138,7 +161,12 @@ impl Target {
         }
         let address = ANY_PORT.parse().context("read the loopback address")?;
         match Cloud::start(CloudConfig::new(data_dir, address)).await {
-            Ok(cloud) => Ok(Self { aws: clients::local(&cloud.endpoint()).await, opened: Some(cloud) }),
+            Ok(cloud) => {
+                if data_dir.join(ENDPOINT_FILE).exists() {
+                    warn_of_waiting_events(data_dir);
+                }
+                Ok(Self { aws: clients::local(&cloud.endpoint()).await, opened: Some(cloud) })
+            }
             Err(CloudError::DataDir(DataDirError::InUse { .. })) => {
                 let file = data_dir.join(ENDPOINT_FILE);
                 let endpoint = tokio::fs::read_to_string(&file).await.with_context(|| {
@@ -147,6 +175,7 @@ impl Target {
                         data_dir.display()
                     )
                 })?;
+                reach(endpoint.trim()).await?;
                 Ok(Self { aws: clients::local(endpoint.trim()).await, opened: None })
             }
             Err(error) => Err(error.into()),

@@ -165,8 +165,7 @@ pub struct QueryArgs {
 /// `report`.
 #[derive(Debug, Clone, Args)]
 pub struct ReportArgs {
-    /// Name of the report.
-    #[arg(required_unless_present = "list")]
+    /// Name of the report; without one, the reports are listed.
     pub name: Option<String>,
     /// List the reports.
     #[arg(long)]

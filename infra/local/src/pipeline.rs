@@ -26,7 +26,8 @@ use stages::Stages;
 
 /// How long the stages may take to work off what is on their streams when the pipeline stops.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(60);
-/// File in the data directory that says where a running local cloud listens.
+/// File in the data directory that says where a running local cloud listens. It is removed once a pipeline has stopped
+/// with everything it accepted in the tables.
 pub const ENDPOINT_FILE: &str = "endpoint";
 
 /// How the pipeline is laid out.
@@ -142,8 +143,9 @@ impl Pipeline {
         self.publishing.stop().await;
         self.stages.stop().await;
         self.cloud.shutdown().await;
-        tokio::fs::remove_file(self.data_dir.join(ENDPOINT_FILE)).await.context("remove the endpoint file")?;
-        drained
+        // It stays behind where events still wait, and says so to whoever asks the directory at rest.
+        drained?;
+        tokio::fs::remove_file(self.data_dir.join(ENDPOINT_FILE)).await.context("remove the endpoint file")
     }
 }
 

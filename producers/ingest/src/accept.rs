@@ -56,12 +56,13 @@ pub(crate) fn validate<'b>(body: &'b [u8], door: &Door<'_>) -> Result<Valid<'b>,
         request_id: request_id.map(str::to_owned),
         violations,
     };
-    let Ok(text) = std::str::from_utf8(body) else {
-        return Err(refused(None, vec![syntax("must be UTF-8")]));
+    let text = match std::str::from_utf8(body) {
+        Ok(text) => text,
+        Err(error) => return Err(refused(None, vec![syntax("must be UTF-8", error.valid_up_to())])),
     };
     let json = match Json::parse(body) {
         Ok(json) => json,
-        Err(error) => return Err(refused(None, vec![syntax(syntax_message(text, &error))])),
+        Err(error) => return Err(refused(None, vec![syntax(syntax_message(text, &error), error.offset(body))])),
     };
     let violations = validate::ad_request(&json, door.policy);
     if validate::refuses(&violations) {
@@ -113,16 +114,19 @@ fn partition_key(request: AdRequest<'_, '_>) -> String {
     key.get(..end).unwrap_or(key).to_owned()
 }
 
-fn syntax(message: &'static str) -> Violation {
-    Violation { code: "json.syntax", severity: Severity::Error, path: String::new(), section: "2.3", message }
+fn syntax(message: &'static str, offset: usize) -> Violation {
+    let (code, severity, path) = ("json.syntax", Severity::Error, String::new());
+    Violation { code, severity, path, section: "2.3", message, offset: Some(offset) }
 }
 
 fn syntax_message(text: &str, error: &JsonError) -> &'static str {
     match error {
         JsonError::Utf8(_) => "must be UTF-8",
+        JsonError::Depth(_) => "must be nested at most 40 levels deep",
+        JsonError::NumberRange(_) => "must have numbers within 64-bit floats only",
         JsonError::Syntax(_) if text.trim_ascii().is_empty() => "must not be empty",
         JsonError::Syntax(error) if error.is_eof() => "must be one whole JSON document; it ends too early",
-        JsonError::Syntax(_) => "must be one JSON document of numbers within 64-bit floats, at most 40 levels deep",
+        JsonError::Syntax(_) => "must be one JSON document",
     }
 }
 

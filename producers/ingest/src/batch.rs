@@ -39,6 +39,9 @@ struct LineResult {
     /// From 1; blank lines count.
     line: usize,
     status: u16,
+    /// The limit that the line is above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit_bytes: Option<usize>,
     /// The page that explains a status other than 200.
     #[serde(skip_serializing_if = "Option::is_none")]
     r#type: Option<&'static str>,
@@ -109,7 +112,8 @@ async fn offer_all<'i>(ingest: &'i Ingest, body: &Body<'_>, received: Received, 
         }
         if bytes.len() > ingest.settings().body_bytes_max {
             ingest.count(Class::TooLarge);
-            entries.push(Entry::Done(LineResult::other(line, Kind::TooLarge)));
+            let limit_bytes = Some(ingest.settings().body_bytes_max);
+            entries.push(Entry::Done(LineResult { limit_bytes, ..LineResult::other(line, Kind::TooLarge) }));
             continue;
         }
         entries.push(match ingest.offer(bytes, &door, received) {
@@ -141,13 +145,14 @@ fn answer(results: Vec<LineResult>) -> Result<Vec<u8>, Problem> {
 
 impl LineResult {
     fn accepted(line: usize, event_id: EventId, warnings: Vec<Violation>) -> Self {
-        let event_id = Some(event_id);
-        Self { line, status: 200, r#type: None, event_id, warnings, errors: Vec::new(), errors_omitted: 0 }
+        let (status, event_id, errors) = (200, Some(event_id), Vec::new());
+        Self { line, status, limit_bytes: None, r#type: None, event_id, warnings, errors, errors_omitted: 0 }
     }
 
     fn other(line: usize, kind: Kind) -> Self {
         let (status, r#type) = (kind.status().as_u16(), Some(kind.text().1));
-        Self { line, status, r#type, event_id: None, warnings: Vec::new(), errors: Vec::new(), errors_omitted: 0 }
+        let (warnings, errors) = (Vec::new(), Vec::new());
+        Self { line, status, limit_bytes: None, r#type, event_id: None, warnings, errors, errors_omitted: 0 }
     }
 
     fn refused(line: usize, mut errors: Vec<Violation>, findings_left: &mut usize) -> Self {
@@ -162,7 +167,14 @@ impl LineResult {
 
 fn empty() -> Violation {
     let message = "must have at least one line that is not blank";
-    Violation { code: "batch.empty", severity: Severity::Error, path: String::new(), section: "", message }
+    Violation {
+        code: "batch.empty",
+        severity: Severity::Error,
+        path: String::new(),
+        section: "",
+        message,
+        offset: None,
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]

@@ -55,7 +55,7 @@ async fn ad_request(State(ingest): State<Ingest>, request: Request) -> Response 
     let (head, body) = request.into_parts();
     let body = match body::receive(&head.headers, body, rules).await {
         Ok(body) => body,
-        Err(kind) => return refuse(&ingest, kind),
+        Err(kind) => return refuse_body(&ingest, kind, rules.bytes_max),
     };
     let offered = ingest.offer(&body.bytes, &ingest.door(ENDPOINT), now(&ingest));
     // The producer has its own copy and its own bound; the body's memory goes to the next call.
@@ -83,7 +83,7 @@ async fn events(State(ingest): State<Ingest>, request: Request) -> Response {
     let rules = rules(&ingest, MEDIA_TYPES, ingest.settings().batch_bytes_max);
     let body = match body::receive(&head.headers, body, rules).await {
         Ok(body) => body,
-        Err(kind) => return refuse(&ingest, kind),
+        Err(kind) => return refuse_body(&ingest, kind, rules.bytes_max),
     };
     let received = now(&ingest);
     match batch::take(&ingest, body, received).await {
@@ -122,6 +122,15 @@ fn rules<'i>(ingest: &'i Ingest, media_types: &'static [&'static str], bytes_max
 
 fn now(ingest: &Ingest) -> Received {
     Received { ts_ms: (ingest.settings().clock_ms)(), at: Instant::now() }
+}
+
+/// Refuses a call for its body, and counts why.
+fn refuse_body(ingest: &Ingest, kind: Kind, bytes_max: usize) -> Response {
+    if kind == Kind::TooLarge {
+        ingest.count(class(kind));
+        return Problem::too_large(bytes_max).into_response();
+    }
+    refuse(ingest, kind)
 }
 
 /// Refuses a whole call, and counts why.

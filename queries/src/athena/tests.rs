@@ -22,7 +22,7 @@ fn states_and_what_they_come_to() {
     let Err(QueryError::Failed { reason, retryable: true, .. }) = failed else { panic!("{failed:?}") };
     assert_eq!(reason, "line 1:8: no column x");
     let cancelled = outcome("id", execution(QueryExecutionState::Cancelled, None, false)).unwrap_err();
-    assert_eq!(cancelled.to_string(), "query id was cancelled: no reason given");
+    assert_eq!(cancelled.to_string(), "the query was cancelled: no reason given (query id)");
     assert!(matches!(outcome("id", QueryExecution::builder().build()), Err(QueryError::Incomplete("status"))));
 }
 

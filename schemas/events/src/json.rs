@@ -36,9 +36,43 @@ pub enum JsonError {
     /// The bytes are not UTF-8.
     #[error("not UTF-8 at byte {}", .0.valid_up_to())]
     Utf8(#[from] std::str::Utf8Error),
-    /// Not one JSON document, or nested deeper than [`DEPTH_MAX`].
+    /// Nested deeper than [`DEPTH_MAX`].
     #[error(transparent)]
-    Syntax(#[from] serde_json::Error),
+    Depth(serde_json::Error),
+    /// A number beyond 64-bit floats.
+    #[error(transparent)]
+    NumberRange(serde_json::Error),
+    /// Not one JSON document.
+    #[error(transparent)]
+    Syntax(serde_json::Error),
+}
+
+impl JsonError {
+    /// The byte of `text` at which reading stopped, from 0.
+    pub fn offset(&self, text: &[u8]) -> usize {
+        match self {
+            JsonError::Utf8(error) => error.valid_up_to(),
+            JsonError::Depth(error) | JsonError::NumberRange(error) | JsonError::Syntax(error) => {
+                let lines_before = text.split_inclusive(|byte| *byte == b'\n').take(error.line().saturating_sub(1));
+                // A column counts the bytes read of its line, so the last of them is where reading stopped.
+                lines_before.map(<[u8]>::len).sum::<usize>() + error.column().saturating_sub(1)
+            }
+        }
+    }
+}
+
+impl From<serde_json::Error> for JsonError {
+    fn from(error: serde_json::Error) -> Self {
+        // The tree takes every type of value, so the only error of its own is the one of depth.
+        if error.is_data() {
+            return JsonError::Depth(error);
+        }
+        // serde_json has no class for it; the test below holds its words.
+        if error.to_string().starts_with("number out of range") {
+            return JsonError::NumberRange(error);
+        }
+        JsonError::Syntax(error)
+    }
 }
 
 impl<'a> Json<'a> {
@@ -247,6 +281,32 @@ mod tests {
         let error = Json::parse(nested(DEPTH_MAX + 1).as_bytes()).unwrap_err();
         assert!(error.to_string().contains("nested deeper"), "{error}");
         assert!(Json::parse("[".repeat(1_000_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn errors_tell_their_class_and_place() {
+        let deep = "[".repeat(DEPTH_MAX + 1);
+        for (text, class, offset) in [
+            (deep.as_str(), "depth", DEPTH_MAX),
+            ("1e999", "number", 4),
+            ("{\"a\":\n -1e999}", "number", 12),
+            ("{\"a\":1,}", "syntax", 7),
+            ("{\n\"a\":1,\n}", "syntax", 9),
+            ("", "syntax", 0),
+            ("{", "syntax", 0),
+            ("{}{}", "syntax", 2),
+        ] {
+            let error = Json::parse(text.as_bytes()).unwrap_err();
+            let found = match error {
+                JsonError::Utf8(_) => "utf-8",
+                JsonError::Depth(_) => "depth",
+                JsonError::NumberRange(_) => "number",
+                JsonError::Syntax(_) => "syntax",
+            };
+            assert_eq!((found, error.offset(text.as_bytes())), (class, offset), "{text}: {error}");
+        }
+        let error = Json::parse(b"\"\xff\"").unwrap_err();
+        assert_eq!(error.offset(b"\"\xff\""), 1);
     }
 
     #[test]

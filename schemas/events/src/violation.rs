@@ -28,6 +28,9 @@ pub struct Violation {
     pub section: &'static str,
     /// What must hold.
     pub message: &'static str,
+    /// The byte of the body at which reading stopped, from 0, where the body is not JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<usize>,
 }
 
 /// A place in a document, as a chain of steps on the stack: only a finding pays for the text.

@@ -9,6 +9,7 @@ import duckdb
 lines, out = sys.argv[1:]
 connection = duckdb.connect()
 connection.execute("SET threads = 1")
+connection.execute("SET enable_progress_bar = false")
 before = resource.getrusage(resource.RUSAGE_SELF)
 connection.execute(
     f"""

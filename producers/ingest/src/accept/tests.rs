@@ -68,11 +68,9 @@ fn what_is_no_document_is_refused_with_a_reason() {
     check_refused(b" \n", &expect!["json.syntax : must not be empty"]);
     check_refused(b"{\"id\":\"\xff\"}", &expect!["json.syntax : must be UTF-8"]);
     check_refused(br#"{"id":"1""#, &expect!["json.syntax : must be one whole JSON document; it ends too early"]);
-    let many =
-        expect!["json.syntax : must be one JSON document of numbers within 64-bit floats, at most 40 levels deep"];
-    check_refused(b"{}{}", &many);
-    check_refused(br#"{"id":1e999}"#, &many);
-    check_refused("[".repeat(1_000_000).as_bytes(), &many);
+    check_refused(b"{}{}", &expect!["json.syntax : must be one JSON document"]);
+    check_refused(br#"{"id":1e999}"#, &expect!["json.syntax : must have numbers within 64-bit floats only"]);
+    check_refused("[".repeat(1_000_000).as_bytes(), &expect!["json.syntax : must be nested at most 40 levels deep"]);
     check_refused(b"[]", &expect!["json.syntax : must be one JSON object"]);
 }
 

@@ -13,11 +13,17 @@ use flate2::read::MultiGzDecoder;
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 
 use crate::http::problem::Kind;
 
 /// Memory is reserved in units of this many bytes, because a semaphore counts 32-bit permits at a time.
 const RESERVE_UNIT_BYTES: usize = 1024;
+
+/// Bytes that are read and thrown away behind the point where a body is refused. A sender that is still writing sees
+/// its connection reset, and not the answer, if the server closes before it has read them; four times the largest
+/// body of the default settings lets honest senders finish.
+const DISCARD_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What a route takes.
 #[derive(Debug, Clone, Copy)]
@@ -50,19 +56,35 @@ pub(crate) fn memory(bytes_max: usize) -> Semaphore {
     Semaphore::new((bytes_max / RESERVE_UNIT_BYTES).min(Semaphore::MAX_PERMITS))
 }
 
-/// Receives a body, or says what is wrong with it.
-pub(crate) async fn receive<'r>(headers: &HeaderMap, body: Body, rules: Rules<'r>) -> Result<Received<'r>, Kind> {
+/// Receives a body, or says what is wrong with it. What is left of a refused one is read on and thrown away, in the
+/// same time and up to [`DISCARD_BYTES_MAX`], unless its sender waits to be asked for it (`Expect: 100-continue`).
+pub(crate) async fn receive<'r>(headers: &HeaderMap, mut body: Body, rules: Rules<'r>) -> Result<Received<'r>, Kind> {
+    let deadline = Instant::now() + rules.timeout;
+    let received = receive_until(headers, &mut body, rules, deadline).await;
+    if received.is_err() && !headers.contains_key(header::EXPECT) {
+        // Whether it ended or time is up: the refusal stands.
+        drop(tokio::time::timeout_at(deadline, discard(&mut body)).await);
+    }
+    received
+}
+
+async fn receive_until<'r>(
+    headers: &HeaderMap,
+    body: &mut Body,
+    rules: Rules<'r>,
+    deadline: Instant,
+) -> Result<Received<'r>, Kind> {
     if !is_media_type_taken(headers, rules.media_types) {
         return Err(Kind::UnsupportedMediaType);
     }
     let encoding = encoding(headers).ok_or(Kind::UnsupportedEncoding)?;
     let announced =
-        axum::body::HttpBody::size_hint(&body).exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        axum::body::HttpBody::size_hint(body).exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     if announced.is_some_and(|bytes| bytes > rules.bytes_max) {
         return Err(Kind::TooLarge);
     }
     let raw_memory = reserve(rules.memory, announced.unwrap_or(rules.bytes_max))?;
-    let raw = match tokio::time::timeout(rules.timeout, collect(body, rules.bytes_max)).await {
+    let raw = match tokio::time::timeout_at(deadline, collect(body, rules.bytes_max)).await {
         Ok(raw) => raw?,
         Err(_elapsed) => return Err(Kind::SlowBody),
     };
@@ -107,7 +129,7 @@ fn reserve(memory: &Semaphore, bytes: usize) -> Result<SemaphorePermit<'_>, Kind
 }
 
 /// The bytes of a body; without a copy where they come in one frame.
-async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, Kind> {
+async fn collect(body: &mut Body, bytes_max: usize) -> Result<Bytes, Kind> {
     let mut whole = Bytes::new();
     let mut joined = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -125,6 +147,15 @@ async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, Kind> {
         }
     }
     Ok(if joined.is_empty() { whole } else { joined.freeze() })
+}
+
+/// Reads on without keeping anything, to the end of the body or of the patience with it.
+async fn discard(body: &mut Body) {
+    let mut left = DISCARD_BYTES_MAX;
+    while let Some(Ok(frame)) = body.frame().await {
+        let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };
+        left = rest;
+    }
 }
 
 /// Decompresses gzip, of any number of members, up to a limit.

@@ -46,6 +46,7 @@ pub(crate) struct Problem {
     pub(crate) kind: Kind,
     request_id: Option<String>,
     event_id: Option<EventId>,
+    limit_bytes: Option<usize>,
     errors: Vec<Violation>,
 }
 
@@ -59,6 +60,8 @@ struct Document<'p> {
     id: Option<Option<&'p str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     event_id: Option<EventId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit_bytes: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     nbr: Option<u8>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -133,7 +136,7 @@ impl Kind {
             Kind::TooLarge => (
                 "Body too large",
                 "/problems/too-large",
-                "The body, after decompression, is above the limit of this route.",
+                "The body, after decompression, is above the limit of this route, `limit_bytes`.",
             ),
             Kind::TooManyLines => {
                 ("Too many lines", "/problems/too-many-lines", "A batch takes at most 10,000 lines; send several.")
@@ -175,12 +178,17 @@ impl Kind {
 
 impl Problem {
     pub(crate) fn new(kind: Kind) -> Self {
-        Self { kind, request_id: None, event_id: None, errors: Vec::new() }
+        Self { kind, request_id: None, event_id: None, limit_bytes: None, errors: Vec::new() }
+    }
+
+    /// A body above the limit of its route.
+    pub(crate) fn too_large(limit_bytes: usize) -> Self {
+        Self { limit_bytes: Some(limit_bytes), ..Self::new(Kind::TooLarge) }
     }
 
     /// A body that breaks rules.
     pub(crate) fn invalid(request_id: Option<String>, event_id: Option<EventId>, errors: Vec<Violation>) -> Self {
-        Self { kind: Kind::InvalidRequest, request_id, event_id, errors }
+        Self { kind: Kind::InvalidRequest, request_id, event_id, limit_bytes: None, errors }
     }
 
     /// The answer.
@@ -197,6 +205,7 @@ impl Problem {
             detail,
             id: is_invalid.then_some(id),
             event_id: self.event_id,
+            limit_bytes: self.limit_bytes,
             // OpenRTB's no-bid reason 2: invalid request.
             nbr: is_invalid.then_some(2),
             errors: &self.errors,

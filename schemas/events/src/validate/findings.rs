@@ -32,7 +32,14 @@ impl Findings {
         place: &Place<'_>,
         message: &'static str,
     ) {
-        self.add(Violation { code, severity: Severity::Error, path: place.to_string(), section, message });
+        self.add(Violation {
+            code,
+            severity: Severity::Error,
+            path: place.to_string(),
+            section,
+            message,
+            offset: None,
+        });
     }
 
     pub(super) fn warning(
@@ -42,7 +49,14 @@ impl Findings {
         place: &Place<'_>,
         message: &'static str,
     ) {
-        self.add(Violation { code, severity: Severity::Warning, path: place.to_string(), section, message });
+        self.add(Violation {
+            code,
+            severity: Severity::Warning,
+            path: place.to_string(),
+            section,
+            message,
+            offset: None,
+        });
     }
 
     fn add(&mut self, violation: Violation) {

@@ -112,6 +112,24 @@ async fn bodies_in_many_frames() {
     assert_eq!(receive_with(&[], Body::from_stream(stream::iter(broken))).await, Err(Kind::IncompleteBody));
 }
 
+#[tokio::test]
+async fn the_rest_of_a_refused_body_is_read_unless_its_sender_waits_to_be_asked() {
+    const FRAME: &[u8] = &[b' '; 64 * 1024];
+    let refused_after_reading = async |frames: usize, headers: &[(HeaderName, &str)]| {
+        let (read, mut counted) = tokio::sync::mpsc::unbounded_channel();
+        let frames = (0..frames).map(move |_| {
+            read.send(()).unwrap();
+            Ok::<_, std::io::Error>(FRAME)
+        });
+        assert_eq!(receive_with(headers, Body::from_stream(stream::iter(frames))).await, Err(Kind::TooLarge));
+        std::iter::from_fn(|| counted.try_recv().ok()).count()
+    };
+    assert_eq!(refused_after_reading(100, &[]).await, 100);
+    assert_eq!(refused_after_reading(100, &[(header::EXPECT, "100-continue")]).await, 1);
+    let at_most = 1 + DISCARD_BYTES_MAX / FRAME.len() + 1;
+    assert_eq!(refused_after_reading(10_000, &[]).await, at_most, "patience ends");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_body_that_never_comes_is_given_up() {
     let silent = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
