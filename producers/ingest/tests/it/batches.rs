@@ -70,7 +70,10 @@ async fn a_long_line_fails_alone_and_garbage_is_answered_briefly() {
     let long = good(&"x".repeat(2_000));
     let document = post(&rig, [good("a"), long, good("b")].join("\n")).await.json();
     assert_eq!((&document["accepted"], &document["refused"]), (&json!(2), &json!(1)));
-    assert_eq!(document["results"][1], json!({"line": 2, "status": 413, "limit_bytes": 2000, "type": "/problems/too-large"}));
+    assert_eq!(
+        document["results"][1],
+        json!({"line": 2, "status": 413, "limit_bytes": 2000, "type": "/problems/too-large"})
+    );
 
     let garbage = format!(r#"{{"id":"r","imp":[{}],"site":{{}}}}"#, ["7"; 100].join(","));
     let answer = post(&rig, vec![garbage; 1_000].join("\n")).await;
