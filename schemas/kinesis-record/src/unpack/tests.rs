@@ -4,8 +4,8 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 use proptest::prelude::*;
 
-use super::{SubRecord, UnpackError, Unpacked, first_outside, unpack};
-use crate::{AggregateBuilder, HashRange, MAGIC, hash_key};
+use super::{SubRecord, UnpackError, Unpacked, first_outside, unpack, unpack_aggregate};
+use crate::{AggregateBuilder, HashRange, MAGIC, Origin, hash_key};
 
 fn seal(message: &[u8]) -> Bytes {
     [&MAGIC, message, Md5::digest(message).as_slice()].concat().into()
@@ -121,10 +121,22 @@ fn pack(records: &[SubRecord]) -> AggregateBuilder {
 
 proptest! {
     #[test]
-    fn packed_records_come_back(records in proptest::collection::vec(any_record(), 1..50)) {
-        let builder = pack(&records);
+    fn packed_records_come_back(
+        records in proptest::collection::vec(any_record(), 1..50),
+        origin in any::<Option<[u64; 4]>>(),
+        range in any::<[u128; 2]>(),
+    ) {
+        let mut builder = pack(&records);
+        let origin = origin.map(|[producer, epoch, lane, counter]| Origin { producer, epoch, lane, counter });
+        if let Some(origin) = origin {
+            builder.set_origin(origin);
+        }
         let data = builder.encode();
         prop_assert_eq!(data.len(), builder.size());
+        let aggregate = unpack_aggregate(&data, 0).unwrap().unwrap();
+        prop_assert_eq!((aggregate.origin(), aggregate.len()), (origin, records.len()));
+        let range = HashRange { start: range[0].min(range[1]), end: range[0].max(range[1]) };
+        prop_assert_eq!(aggregate.first_outside(range), first_outside(&records, range));
         prop_assert_eq!(unpack(&data), Ok(Unpacked::Aggregate(records)));
     }
 
