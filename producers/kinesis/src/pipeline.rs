@@ -21,7 +21,7 @@ use std::{
     time::Instant,
 };
 
-use kinesis_record::HashRange;
+use kinesis_record::{Compressor, HashRange};
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::sync::oneshot;
 
@@ -63,6 +63,8 @@ struct ShardState {
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     config: Config,
+    /// There is one if aggregates are to be compressed.
+    compressor: Option<Compressor>,
     counters: Arc<Counters>,
     random: StdRng,
     started_at: Instant,
@@ -90,8 +92,10 @@ impl Pipeline {
     /// A pipeline over a map that was asked for at `now`. The `seed` only matters for the jitter of retries.
     pub(crate) fn new(config: Config, map: &ShardMap, now: Instant, counters: Arc<Counters>, seed: u64) -> Self {
         let refresh = Refresh::new(now, config.shard_map_refresh);
+        let compressor = config.compression_level.map(Compressor::new);
         let mut pipeline = Pipeline {
             config,
+            compressor,
             counters,
             random: StdRng::seed_from_u64(seed),
             started_at: now,
@@ -245,7 +249,8 @@ impl Pipeline {
             }
             return false;
         }
-        let Some(batch) = self.lanes.get_mut(index).and_then(|lane| lane.cut(now, &self.config)) else { return false };
+        let Some(lane) = self.lanes.get_mut(index) else { return false };
+        let Some(batch) = lane.cut(now, self.next_id, &self.config, self.compressor.as_mut()) else { return false };
         if batch.is_aggregate {
             count(&self.counters.aggregates, 1);
         }

@@ -16,7 +16,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use zstd::zstd_safe::{CCtx, CParameter, DCtx, ResetDirective, compress_bound, get_error_name};
+use zstd::zstd_safe::{CCtx, CParameter, DCtx, compress_bound, get_error_name};
 
 use crate::AggregateBuilder;
 
@@ -44,7 +44,7 @@ const CHECKED_HEADER_BYTES: usize = 13;
 /// for count in 0..1000 {
 ///     builder.push("screen-17", None, Bytes::from(format!(r#"{{"type":"ad_request","count":{count}}}"#)));
 /// }
-/// let data = Compressor::new(1)?.compress(&builder)?;
+/// let data = Compressor::new(1).compress(&builder)?;
 /// assert!(data.len() * 4 < builder.size());
 ///
 /// let Ok(Unpacked::Aggregate(records)) = unpack(&data) else { panic!("just packed") };
@@ -66,7 +66,7 @@ pub enum CompressError {
         /// Its length.
         bytes: usize,
     },
-    /// zstd has no memory left, or no such level.
+    /// zstd has no memory left.
     #[error("zstd: {reason}")]
     Zstd {
         /// In the words of zstd.
@@ -125,16 +125,17 @@ pub enum DecompressError {
 }
 
 impl Compressor {
-    /// A compressor of a zstd level. Low levels are the ones to use: 1 is fast and already takes most of JSON away.
+    /// A compressor of a zstd level. Low levels are the ones to use: 1 is fast and already takes most of JSON away. A level that
+    /// zstd does not have is taken for the nearest one.
     ///
-    /// # Errors
-    /// When zstd has no memory left.
-    pub fn new(level: i32) -> Result<Self, CompressError> {
-        let mut context = CCtx::try_create().ok_or(CompressError::Zstd { reason: "no memory" })?;
+    /// # Panics
+    /// When there is no memory left, as any allocation.
+    pub fn new(level: i32) -> Self {
+        let mut context = CCtx::create();
         for parameter in [CParameter::CompressionLevel(level), CParameter::ChecksumFlag(true)] {
-            context.set_parameter(parameter).map_err(refused)?;
+            context.set_parameter(parameter).expect("a fresh context takes both, and any level");
         }
-        Ok(Compressor { context, message: Vec::new(), frame: Vec::new() })
+        Compressor { context, message: Vec::new(), frame: Vec::new() }
     }
 
     /// The compressed aggregate of what is in `builder`. The same records give the same bytes, as long as level and zstd's
@@ -152,11 +153,9 @@ impl Compressor {
         builder.encode_message(&mut self.message);
         self.frame.clear();
         self.frame.reserve(compress_bound(bytes));
-        if let Err(code) = self.context.compress2(&mut self.frame, &self.message) {
-            // A failed run leaves its state behind; the next one begins clean.
-            self.context.reset(ResetDirective::SessionOnly).map_err(refused)?;
-            return Err(refused(code));
-        }
+        // Begins a new frame, whatever became of the one before.
+        let compressed = self.context.compress2(&mut self.frame, &self.message);
+        compressed.map_err(|code| CompressError::Zstd { reason: get_error_name(code) })?;
         let mut out = Vec::with_capacity(HEADER_BYTES + self.frame.len());
         out.extend_from_slice(&COMPRESSED_MAGIC);
         out.push(VERSION);
@@ -216,10 +215,6 @@ fn checksum(header: &[u8], frame: &[u8]) -> u32 {
     checksum.update(header);
     checksum.update(frame);
     checksum.finalize()
-}
-
-fn refused(code: usize) -> CompressError {
-    CompressError::Zstd { reason: get_error_name(code) }
 }
 
 #[cfg(test)]

@@ -70,6 +70,8 @@ pub(crate) struct Batch {
     /// The user records inside, by sub-sequence number.
     pub(crate) tickets: Vec<Ticket>,
     pub(crate) is_aggregate: bool,
+    /// Carries a mark by which readers find repeats. It stands for exactly these records, so they stay together to the end.
+    pub(crate) is_marked: bool,
     pub(crate) attempts: u32,
     /// Goes in a request of its own: a request that it shared was refused, and it may be the reason.
     pub(crate) alone: bool,
@@ -91,14 +93,18 @@ impl Batch {
             },
             tickets: vec![ticket],
             is_aggregate: false,
+            is_marked: false,
             attempts: 0,
             alone: false,
         }
     }
 
-    /// The earliest deadline inside: records of a lane are accepted, and so expire, in their order.
+    /// When to stop sending it as it is. Records of a lane are accepted, and so expire, in their order: usually with the first,
+    /// and those that have time left are cut anew. They would get another mark then, and an attempt without an answer may have
+    /// stored them under this one; so a marked batch lives as long as its last record.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.tickets.first().map(|ticket| ticket.deadline)
+        let ticket = if self.is_marked { self.tickets.last() } else { self.tickets.first() };
+        ticket.map(|ticket| ticket.deadline)
     }
 
     /// Takes the batch apart again, so that the records that still have time can be cut anew.

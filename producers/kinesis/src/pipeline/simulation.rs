@@ -228,6 +228,19 @@ fn order_and_every_record_survive_faults_and_reshards() {
 }
 
 #[test]
+fn order_and_every_record_survive_compressed() {
+    for seed in 200..204 {
+        check_survives(
+            seed,
+            config(|config| {
+                config.compression_level = Some(1);
+                config.lanes_per_shard = if seed % 3 == 0 { 4 } else { 1 };
+            }),
+        );
+    }
+}
+
+#[test]
 fn order_and_every_record_survive_without_aggregation() {
     for seed in 100..104 {
         check_survives(seed, config(|config| config.aggregation = false));

@@ -37,7 +37,7 @@ fn the_format_has_these_bytes() {
         0x0A, 1, b'a', 0x1A, 5, 0x08, 0, 0x1A, 1, b'x', 0xC2, 0x3E, 8, 0x08, 1, 0x10, 2, 0x18, 3, 0x20, 4, //
         0x24, 0x4F, 0x8D, 0x90, // zstd's checksum of the message
     ];
-    let data = Compressor::new(1).unwrap().compress(&builder).unwrap();
+    let data = Compressor::new(1).compress(&builder).unwrap();
     assert_eq!(data, golden);
     let aggregate = unpack_aggregate(&Bytes::from_static(golden), 21).unwrap().unwrap();
     assert_eq!(aggregate.origin(), Some(Origin { producer: 1, epoch: 2, lane: 3, counter: 4 }));
@@ -107,7 +107,7 @@ fn what_readers_would_refuse_is_not_packed() {
     let mut builder = AggregateBuilder::new();
     // Beside the payload: 3 bytes of table, 2 of index, 2 tags and 2 lengths of 4 bytes.
     builder.push("a", None, vec![0; CONTENT_BYTES_MAX - 15].into());
-    let mut compressor = Compressor::new(1).unwrap();
+    let mut compressor = Compressor::new(1);
     let largest = compressor.compress(&builder).unwrap();
     let Ok(Unpacked::Aggregate(records)) = unpack(&largest) else { panic!("the largest can be read") };
     assert_eq!(records[0].data.len(), CONTENT_BYTES_MAX - 15);
@@ -137,7 +137,7 @@ proptest! {
         if let Some(origin) = origin {
             builder.set_origin(origin);
         }
-        let mut compressor = Compressor::new(level).unwrap();
+        let mut compressor = Compressor::new(level);
         let data = compressor.compress(&builder).unwrap();
         prop_assert_eq!(&compressor.compress(&builder).unwrap(), &data, "the same bytes, always");
         let aggregate = unpack_aggregate(&data, CONTENT_BYTES_MAX).unwrap().unwrap();
@@ -155,7 +155,7 @@ proptest! {
         for (key, hash_key, data) in &records {
             builder.push(key, *hash_key, data.clone().into());
         }
-        let mut data = Compressor::new(1).unwrap().compress(&builder).unwrap().to_vec();
+        let mut data = Compressor::new(1).compress(&builder).unwrap().to_vec();
         let at = at.index(data.len());
         data[at] ^= change;
         match unpack(&data.into()) {
@@ -180,7 +180,7 @@ proptest! {
         for (key, hash_key, data) in &records {
             builder.push(key, *hash_key, data.clone().into());
         }
-        let mut compressor = Compressor::new(1).unwrap();
+        let mut compressor = Compressor::new(1);
         compressor.compress(&builder).unwrap();
         let mut frame = compressor.frame.clone();
         for (at, byte) in changes {
