@@ -21,7 +21,7 @@ use kinesis_record::{AggregateBuilder, Compressor, HashRange, Origin, opens_like
 use self::{compressed::Estimate, queue::Queue};
 use crate::{
     config::{Config, ProducerId},
-    pipeline::batch::{Batch, Entry, Pending, Ticket},
+    pipeline::batch::{Batch, Entry, Expires, Pending, Ticket},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -184,7 +184,7 @@ impl Lane {
             },
             tickets,
             is_aggregate: true,
-            is_marked: config.dedupe_tag.is_some(),
+            expires: if config.dedupe_tag.is_some() { Expires::WithLast } else { Expires::WithFirst },
             attempts: 0,
             alone: false,
         }
