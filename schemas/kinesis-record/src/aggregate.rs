@@ -234,9 +234,9 @@ impl Iterator for SubRecords {
 impl ExactSizeIterator for SubRecords {}
 
 impl SubRecords {
-    /// Where the aggregate comes from, if its producer said so.
-    pub fn origin(&self) -> Option<Origin> {
-        self.aggregate.origin
+    /// The aggregate that is read.
+    pub fn aggregate(&self) -> &Aggregate {
+        &self.aggregate
     }
 
     fn partition_key(&mut self, index: u64) -> Option<Arc<str>> {
