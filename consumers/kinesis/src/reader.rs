@@ -99,7 +99,7 @@ impl<'a> BatchReader<'a> {
     /// A handler that works on many records at a time takes the items itself, and notes what failed in [`BatchFailures`].
     pub async fn handle_each(&mut self, mut handle: impl AsyncFnMut(BatchItem) -> ItemOutcome) -> KinesisEventResponse {
         let mut failures = BatchFailures::new();
-        while let Some(item) = self.next() {
+        for item in self.by_ref() {
             let sequence_number = Arc::clone(item.sequence_number());
             match handle(item).await {
                 ItemOutcome::Done => {}
