@@ -13,8 +13,12 @@ mod corpus {
 
     const CONTENT_BYTES_MAX: usize = 2 << 20;
 
-    /// Kept records and kept messages.
-    static INPUTS: OnceLock<(Vec<Vec<u8>>, Vec<Vec<u8>>)> = OnceLock::new();
+    static INPUTS: OnceLock<Inputs> = OnceLock::new();
+
+    struct Inputs {
+        records: Vec<Vec<u8>>,
+        messages: Vec<Vec<u8>>,
+    }
 
     fn corpus(target: &str) -> BTreeMap<String, Vec<u8>> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
@@ -169,11 +173,11 @@ mod corpus {
             input in any::<prop::sample::Index>(),
             mutations in proptest::collection::vec(mutation(), 1..6),
         ) {
-            let (records, messages) = INPUTS.get_or_init(|| {
+            let inputs = INPUTS.get_or_init(|| {
                 let values = |target| corpus(target).into_values().collect();
-                (values("unpack"), values("message"))
+                Inputs { records: values("unpack"), messages: values("message") }
             });
-            let mut data = input.get(if is_message { messages } else { records }).clone();
+            let mut data = input.get(if is_message { &inputs.messages } else { &inputs.records }).clone();
             for mutation in mutations {
                 mutate(&mut data, mutation);
             }
