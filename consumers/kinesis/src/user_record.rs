@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use aws_lambda_events::event::kinesis::{KinesisEventRecord, KinesisRecord};
 use bytes::Bytes;
-use kinesis_record::{CONTENT_BYTES_MAX, HashRange, Origin, SubRecord, SubRecords, UnpackError, unpack_aggregate};
+use kinesis_record::{
+    Aggregate, CONTENT_BYTES_MAX, HashRange, Origin, SubRecord, SubRecords, UnpackError, unpack_aggregate,
+};
 
 use crate::position::Position;
 
@@ -83,7 +85,7 @@ pub enum InRange {
 /// When the record is an aggregate that contradicts itself or is damaged. Never for data that is merely no aggregate.
 pub fn user_records(record: &KinesisEventRecord) -> Result<UserRecords, DeaggregateError> {
     let data = Bytes::copy_from_slice(&record.kinesis.data);
-    read(&record.kinesis, &data)
+    read(&record.kinesis, &data, unpack_aggregate(&data, CONTENT_BYTES_MAX))
 }
 
 /// As [`user_records`], without copying the payload.
@@ -92,7 +94,7 @@ pub fn user_records(record: &KinesisEventRecord) -> Result<UserRecords, Deaggreg
 /// As [`user_records`].
 pub fn into_user_records(mut record: KinesisEventRecord) -> Result<UserRecords, DeaggregateError> {
     let data = Bytes::from(std::mem::take(&mut record.kinesis.data.0));
-    read(&record.kinesis, &data)
+    read(&record.kinesis, &data, unpack_aggregate(&data, CONTENT_BYTES_MAX))
 }
 
 /// The user records of one record as `GetRecords` or `SubscribeToShard` returns it.
@@ -104,7 +106,7 @@ pub fn user_records_of(
     sequence_number: &str,
     data: &Bytes,
 ) -> Result<UserRecords, DeaggregateError> {
-    split(partition_key, sequence_number, None, data)
+    split((partition_key, data), sequence_number, None, unpack_aggregate(data, CONTENT_BYTES_MAX))
 }
 
 /// As [`user_records_of`], by the rule of the Kinesis Client Library: an aggregate of which any record does not belong to
@@ -130,19 +132,22 @@ pub fn user_records_in_range(
     })
 }
 
-pub(crate) fn read(record: &KinesisRecord, data: &Bytes) -> Result<UserRecords, DeaggregateError> {
+/// What unpacking came to.
+type Unpacked = Result<Option<Aggregate>, UnpackError>;
+
+pub(crate) fn read(record: &KinesisRecord, data: &Bytes, unpacked: Unpacked) -> Result<UserRecords, DeaggregateError> {
     let arrival_ms = record.approximate_arrival_timestamp.timestamp_millis();
-    split(&record.partition_key, &record.sequence_number, Some(arrival_ms), data)
+    split((&record.partition_key, data), &record.sequence_number, Some(arrival_ms), unpacked)
 }
 
 fn split(
-    partition_key: &str,
+    (partition_key, data): (&str, &Bytes),
     sequence_number: &str,
     arrival_ms: Option<i64>,
-    data: &Bytes,
+    unpacked: Unpacked,
 ) -> Result<UserRecords, DeaggregateError> {
     let sequence_number: Arc<str> = sequence_number.into();
-    let content = match unpack_aggregate(data, CONTENT_BYTES_MAX) {
+    let content = match unpacked {
         Err(source) => return Err(DeaggregateError { sequence_number, source }),
         Ok(Some(aggregate)) => Content::Aggregate(Box::new(aggregate.into_iter())),
         Ok(None) => Content::Plain(Some(SubRecord {

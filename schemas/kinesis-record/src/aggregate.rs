@@ -78,6 +78,11 @@ impl Aggregate {
         self.message.len()
     }
 
+    /// The records, borrowed: nothing is copied or counted, so this is the cheapest way to read them.
+    pub fn records(&self) -> RecordRefs<'_> {
+        RecordRefs { aggregate: self, cursor: Cursor::default(), left: self.len, hash_key: None }
+    }
+
     /// The rule by which the Kinesis Client Library drops aggregates, as [`first_outside`](crate::first_outside): the
     /// position of the first record that does not belong to `range`. Costs an MD5 for each record without an explicit hash
     /// key.
@@ -216,7 +221,7 @@ impl Iterator for SubRecords {
         let entry = self.aggregate.next_entry(&mut self.cursor)?;
         self.left = self.left.saturating_sub(1);
         let explicit_hash_key = match entry.hash_key_index {
-            Some(index) => Some(self.hash_key(index)?),
+            Some(index) => Some(cached_hash_key(&self.aggregate, &mut self.hash_key, index)?),
             None => None,
         };
         Some(SubRecord {
@@ -248,17 +253,62 @@ impl SubRecords {
         *place = Some(Arc::clone(&key));
         Some(key)
     }
+}
 
-    fn hash_key(&mut self, index: u64) -> Option<u128> {
-        if let Some((last, hash_key)) = self.hash_key
-            && last == index
-        {
-            return Some(hash_key);
-        }
-        let hash_key = self.aggregate.hash_key(index)?;
-        self.hash_key = Some((index, hash_key));
-        Some(hash_key)
+/// One record of an aggregate that is kept elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordRef<'a> {
+    /// The partition key that the user record was put with.
+    pub partition_key: &'a str,
+    /// The hash key that overrides the partition key's, if there is one.
+    pub explicit_hash_key: Option<u128>,
+    /// The payload.
+    pub data: &'a [u8],
+}
+
+/// The records of an aggregate, borrowed. See [`Aggregate::records`].
+#[derive(Debug, Clone)]
+pub struct RecordRefs<'a> {
+    aggregate: &'a Aggregate,
+    cursor: Cursor,
+    left: usize,
+    /// The last explicit hash key and its index.
+    hash_key: Option<(u64, u128)>,
+}
+
+impl<'a> Iterator for RecordRefs<'a> {
+    type Item = RecordRef<'a>;
+
+    fn next(&mut self) -> Option<RecordRef<'a>> {
+        let entry = self.aggregate.next_entry(&mut self.cursor)?;
+        self.left = self.left.saturating_sub(1);
+        let explicit_hash_key = match entry.hash_key_index {
+            Some(index) => Some(cached_hash_key(self.aggregate, &mut self.hash_key, index)?),
+            None => None,
+        };
+        Some(RecordRef {
+            partition_key: self.aggregate.partition_key(entry.partition_key_index)?,
+            explicit_hash_key,
+            data: self.aggregate.message.get(entry.data)?,
+        })
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for RecordRefs<'_> {}
+
+fn cached_hash_key(aggregate: &Aggregate, last: &mut Option<(u64, u128)>, index: u64) -> Option<u128> {
+    if let Some((last, hash_key)) = *last
+        && last == index
+    {
+        return Some(hash_key);
+    }
+    let hash_key = aggregate.hash_key(index)?;
+    *last = Some((index, hash_key));
+    Some(hash_key)
 }
 
 /// Where reading goes on in the message.

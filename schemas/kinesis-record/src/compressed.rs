@@ -173,14 +173,9 @@ impl fmt::Debug for Compressor {
     }
 }
 
-/// The message inside a compressed aggregate, or `None` if `data` does not open like one.
-pub(crate) fn decompress(data: &[u8], content_bytes_max: usize) -> Option<Result<Bytes, DecompressError>> {
-    let rest = data.strip_prefix(&COMPRESSED_MAGIC)?;
-    Some(decompress_rest(data, rest, content_bytes_max))
-}
-
-/// `rest` is what follows the magic in `data`.
-fn decompress_rest(data: &[u8], rest: &[u8], content_bytes_max: usize) -> Result<Bytes, DecompressError> {
+/// The message inside a compressed aggregate, which `data` opens like.
+pub(crate) fn decompress(data: &[u8], content_bytes_max: usize) -> Result<Bytes, DecompressError> {
+    let rest = data.get(COMPRESSED_MAGIC.len()..).unwrap_or_default();
     let cut_off = DecompressError::Header { bytes: data.len() };
     // The version comes first: a later one may have another header.
     let (&version, rest) = rest.split_first().ok_or(cut_off)?;

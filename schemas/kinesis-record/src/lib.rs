@@ -11,17 +11,21 @@ struct Readme;
 mod aggregate;
 mod compressed;
 mod hash;
+mod md5;
 mod origin;
 mod pack;
 mod unpack;
 mod wire;
 
-pub use aggregate::{Aggregate, SubRecords};
+pub use aggregate::{Aggregate, RecordRef, RecordRefs, SubRecords};
 pub use compressed::{COMPRESSED_MAGIC, CONTENT_BYTES_MAX, CompressError, Compressor, DecompressError};
 pub use hash::{HashRange, hash_key};
 pub use origin::Origin;
 pub use pack::AggregateBuilder;
-pub use unpack::{SubRecord, UnpackError, Unpacked, first_outside, opens_like_aggregate, unpack, unpack_aggregate};
+pub use unpack::{
+    CheckedData, SubRecord, UnpackError, Unpacked, check_digests, first_outside, opens_like_aggregate, unpack,
+    unpack_aggregate,
+};
 
 /// The four bytes that open every aggregated record.
 pub const MAGIC: [u8; 4] = [0xF3, 0x89, 0x9A, 0xC2];

@@ -119,6 +119,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The next field and its number, or `None` at the end of the message.
+    #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<Field>, Malformed> {
         if self.at == self.end {
             return Ok(None);
@@ -141,7 +142,20 @@ impl<'a> Fields<'a> {
         Ok(Some((field, value)))
     }
 
+    #[inline]
     fn varint(&mut self) -> Result<u64, Malformed> {
+        // Tags, most indices and short lengths are one byte.
+        if self.at < self.end
+            && let Some(&byte) = self.bytes.get(self.at)
+            && byte < 0x80
+        {
+            self.at += 1;
+            return Ok(u64::from(byte));
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             if self.at == self.end {
@@ -158,6 +172,7 @@ impl<'a> Fields<'a> {
         Err(Malformed)
     }
 
+    #[inline]
     fn advance(&mut self, len: usize) -> Result<Range<usize>, Malformed> {
         let start = self.at;
         let end = start.checked_add(len).filter(|end| *end <= self.end).ok_or(Malformed)?;
