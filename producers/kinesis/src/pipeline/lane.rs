@@ -20,7 +20,7 @@ use kinesis_record::{AggregateBuilder, Compressor, HashRange, Origin, opens_like
 
 use self::{compressed::Estimate, queue::Queue};
 use crate::{
-    config::{Config, ProducerId},
+    config::Config,
     pipeline::batch::{Batch, Entry, Expires, Pending, Ticket},
 };
 
@@ -118,12 +118,12 @@ impl Lane {
         if config.aggregation { head_bytes.max(config.aggregate_bytes_max) + self.outer_key.len() } else { head_bytes }
     }
 
-    /// Cuts the next batch from the head of the queue. The caller has seen that the lane is due. `counter` is higher than at
-    /// every cut before.
+    /// Cuts the next batch from the head of the queue. The caller has seen that the lane is due. `origin` is the mark of an
+    /// aggregate, if there is to be one.
     pub(crate) fn cut(
         &mut self,
         now: Instant,
-        counter: u64,
+        origin: Option<Origin>,
         config: &Config,
         compressor: Option<&mut Compressor>,
     ) -> Option<Batch> {
@@ -139,10 +139,10 @@ impl Lane {
         let bytes_max = (config.aggregate_bytes_max / pace_divisor).min(record_bytes_max);
         if let Some(compressor) = compressor {
             self.queue.push_front(first);
-            return self.cut_compressed(bytes_max, counter, config, compressor);
+            return self.cut_compressed(bytes_max, origin, config, compressor);
         }
         let landing = self.range.start;
-        let mut builder = self.builder(counter, config);
+        let mut builder = marked_builder(origin);
         builder.push(&first.partition_key, Some(landing), first.data.clone());
         let mut others = Vec::new();
         while let Some(next) = self.queue.front()
@@ -160,15 +160,6 @@ impl Lane {
         tickets.push(first.ticket);
         tickets.append(&mut others);
         Some(self.aggregate(builder.encode(), tickets, config))
-    }
-
-    /// An empty aggregate, with its mark if there is to be one.
-    fn builder(&self, counter: u64, config: &Config) -> AggregateBuilder {
-        let mut builder = AggregateBuilder::new();
-        if let Some(ProducerId { producer, epoch }) = config.dedupe_tag {
-            builder.set_origin(Origin { producer, epoch, lane: self.id.0, counter });
-        }
-        builder
     }
 
     /// An aggregate as a batch of this lane.
@@ -196,6 +187,15 @@ impl Lane {
         self.in_flight -= 1;
         self.queue.end(batch.landing);
     }
+}
+
+/// An empty aggregate, with its mark if there is to be one.
+fn marked_builder(origin: Option<Origin>) -> AggregateBuilder {
+    let mut builder = AggregateBuilder::new();
+    if let Some(origin) = origin {
+        builder.set_origin(origin);
+    }
+    builder
 }
 
 /// Whether a record that travels alone should be in an aggregate all the same. A payload that opens like an aggregate is, or

@@ -4,9 +4,9 @@
 //! last records go back to the queue and the rest is compressed again.
 
 use bytes::Bytes;
-use kinesis_record::{AggregateBuilder, CONTENT_BYTES_MAX, Compressor};
+use kinesis_record::{AggregateBuilder, CONTENT_BYTES_MAX, Compressor, Origin};
 
-use super::{Lane, wants_wrapping};
+use super::{Lane, marked_builder, wants_wrapping};
 use crate::{
     config::Config,
     pipeline::batch::{Batch, Pending},
@@ -73,13 +73,13 @@ impl Lane {
     pub(super) fn cut_compressed(
         &mut self,
         bytes_max: usize,
-        counter: u64,
+        origin: Option<Origin>,
         config: &Config,
         compressor: &mut Compressor,
     ) -> Option<Batch> {
         let content_max = self.estimate.content_max(bytes_max);
         let landing = self.range.start;
-        let mut filling = Filling { builder: self.builder(counter, config), taken: Vec::new() };
+        let mut filling = Filling { builder: marked_builder(origin), taken: Vec::new() };
         filling.push(self.queue.pop()?, landing);
         while let Some(next) = self.queue.front()
             && filling.builder.size_with(&next.partition_key, Some(landing), next.data.len()) <= content_max
@@ -110,7 +110,7 @@ impl Lane {
                 self.queue.push_front(last);
             }
             let taken = std::mem::take(&mut filling.taken);
-            filling.builder = self.builder(counter, config);
+            filling.builder = marked_builder(origin);
             for pending in taken {
                 filling.push(pending, landing);
             }
