@@ -18,8 +18,9 @@
 //! [`DedupeWindow::after`] begins a child's window with what its parents' have seen. A retry that raced the reshard is found
 //! so, as long as the parents are read to their ends first, as the order per key demands anyway.
 //!
-//! **Restarts.** A reader that starts anew begins with an empty window. A producer that starts anew has a new epoch, and what it
-//! sends again is not recognised.
+//! **Restarts.** A reader that starts anew begins with an empty window, or with the one that it kept beside its checkpoint:
+//! [`DedupeWindow::snapshot`] holds the last aggregate of each lane, so reading on is exact, and going back hands out. A producer
+//! that starts anew has a new epoch, and what it sends again is not recognised.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -31,8 +32,10 @@ use kinesis_record::Origin;
 use crate::position::cmp_sequence_numbers;
 
 mod shards;
+mod snapshot;
 
 pub use shards::ShardWindows;
+pub use snapshot::SnapshotError;
 
 /// Bounds of a [`DedupeWindow`]. An entry of the history costs about 120 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

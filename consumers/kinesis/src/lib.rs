@@ -13,7 +13,7 @@ mod reader;
 mod user_record;
 
 pub use batch::BatchFailures;
-pub use dedupe::{DedupeWindow, ShardWindows, WindowLimits};
+pub use dedupe::{DedupeWindow, ShardWindows, SnapshotError, WindowLimits};
 pub use kinesis_record::{DecompressError, HashRange, Origin, UnpackError};
 pub use position::{Position, cmp_sequence_numbers};
 pub use reader::{BatchCounts, BatchItem, BatchReader, ItemOutcome, Unreadable};
