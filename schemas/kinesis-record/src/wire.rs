@@ -119,7 +119,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The next field and its number, or `None` at the end of the message.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next(&mut self) -> Result<Option<Field>, Malformed> {
         if self.at == self.end {
             return Ok(None);
@@ -142,15 +142,19 @@ impl<'a> Fields<'a> {
         Ok(Some((field, value)))
     }
 
-    #[inline]
+    #[inline(always)]
     fn varint(&mut self) -> Result<u64, Malformed> {
-        // Tags, most indices and short lengths are one byte.
-        if self.at < self.end
-            && let Some(&byte) = self.bytes.get(self.at)
-            && byte < 0x80
-        {
-            self.at += 1;
-            return Ok(u64::from(byte));
+        // Tags, most indices and short lengths are one byte; other indices and lengths mostly two.
+        match self.bytes.get(self.at..self.end) {
+            Some([low, ..]) if *low < 0x80 => {
+                self.at += 1;
+                return Ok(u64::from(*low));
+            }
+            Some([low, high, ..]) if *high < 0x80 => {
+                self.at += 2;
+                return Ok(u64::from(low & 0x7F) | u64::from(*high) << 7);
+            }
+            Some(_) | None => {}
         }
         self.long_varint()
     }
@@ -172,7 +176,7 @@ impl<'a> Fields<'a> {
         Err(Malformed)
     }
 
-    #[inline]
+    #[inline(always)]
     fn advance(&mut self, len: usize) -> Result<Range<usize>, Malformed> {
         let start = self.at;
         let end = start.checked_add(len).filter(|end| *end <= self.end).ok_or(Malformed)?;
