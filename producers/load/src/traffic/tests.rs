@@ -27,7 +27,7 @@ fn every_request_is_valid_without_a_warning_and_says_what_its_screen_is() {
         let text = request(&traffic, index);
         assert!((1_000..=2_400).contains(&text.len()), "{} bytes: {text}", text.len());
         let json = Json::parse(text.as_bytes()).unwrap();
-        assert_eq!(validate::ad_request(&json, Policy::default()), [], "{text}");
+        assert_eq!(validate::ad_request(&json, Policy::default(), NOW_MS), [], "{text}");
         let request = AdRequest::new(&json);
         assert_eq!(request.channel(), Some(Channel::Dooh));
         let imp = request.imps().next().unwrap();
@@ -81,7 +81,7 @@ fn the_announced_share_is_invalid_in_every_way() {
         let code = match Json::parse(text.as_bytes()) {
             Err(_) => Some("json.syntax"),
             Ok(json) => {
-                let found = validate::ad_request(&json, Policy::default());
+                let found = validate::ad_request(&json, Policy::default(), NOW_MS);
                 found.into_iter().find(|found| found.severity == Severity::Error).map(|found| found.code)
             }
         };
