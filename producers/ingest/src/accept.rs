@@ -64,7 +64,7 @@ pub(crate) fn validate<'b>(body: &'b [u8], door: &Door<'_>) -> Result<Valid<'b>,
         Ok(text) => text,
         Err(error) => return Err(refused(None, vec![syntax("must be UTF-8", error.valid_up_to())])),
     };
-    let json = match Json::parse(body) {
+    let json = match Json::parse_text(text) {
         Ok(json) => json,
         Err(error) => return Err(refused(None, vec![syntax(syntax_message(text, &error), error.offset(body))])),
     };

@@ -25,25 +25,80 @@ fn check(batch: &RecordBatch, row: usize, expect: &Expect) {
         "body",
         "warnings",
     ];
-    let shown = batch
-        .schema()
-        .fields()
-        .iter()
-        .zip(batch.columns())
-        .filter(|(field, _)| !envelope.contains(&field.name().as_str()));
-    expect.assert_eq(
-        &shown.map(|(field, column)| format!("{} {}\n", field.name(), show(column, row))).collect::<String>(),
-    );
+    let schema = batch.schema();
+    let columns = schema.fields().iter().zip(batch.columns());
+    let shown = columns.filter(|(field, _)| !envelope.contains(&field.name().as_str()));
+    let lines = shown.map(|(field, column)| format!("{} {}\n", field.name(), show(column, row)));
+    expect.assert_eq(&lines.collect::<String>());
 }
 
 #[test]
 fn a_response_is_one_row_and_its_bids_are_theirs() {
     let rows = rows_of_type(EventType::BidResponse, RESPONSE);
     assert_eq!(rows.iter().map(|(table, ..)| table.name).collect::<Vec<_>>(), ["bid_responses", "bids"]);
-    check(&rows[0].2, 0, &expect![[r#""#]]);
+    check(&rows[0].2, 0, &expect![[r#"
+        event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
+        event_type "bid_response"
+        auction_id "a"
+        dsp_id "7"
+        outcome "bid"
+        http_status 200
+        latency_ms 87
+        nbr -
+        nonbid_statuscode -
+        response_bytes -
+        response_id "a"
+        bidid "x"
+        cur "EUR"
+        test true
+    "#]]);
     assert_eq!(rows[1].2.num_rows(), 2);
-    check(&rows[1].2, 0, &expect![[r#""#]]);
-    check(&rows[1].2, 1, &expect![[r#""#]]);
+    check(&rows[1].2, 0, &expect![[r#"
+        event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
+        bid_index 0
+        auction_id "a"
+        dsp_id "7"
+        seat_id "s-1"
+        bid_id "b-1"
+        bidid "x"
+        imp_id "1"
+        bid_price_cpm_micros 2500000
+        bid_cur "EUR"
+        dealid -
+        crid -
+        cid -
+        adid -
+        adomain "a.example,b.example"
+        cat -
+        attr "1,2"
+        mtype -
+        dur_s -
+        bid_exp_s 60
+        loss_reason -
+    "#]]);
+    check(&rows[1].2, 1, &expect![[r#"
+        event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
+        bid_index 1
+        auction_id "a"
+        dsp_id "7"
+        seat_id "s-2"
+        bid_id "b-2"
+        bidid "x"
+        imp_id "2"
+        bid_price_cpm_micros -
+        bid_cur "EUR"
+        dealid -
+        crid -
+        cid -
+        adid -
+        adomain -
+        cat -
+        attr -
+        mtype -
+        dur_s -
+        bid_exp_s -
+        loss_reason -
+    "#]]);
 }
 
 #[test]
@@ -62,11 +117,72 @@ fn every_type_has_its_table_and_keeps_its_bytes() {
 #[test]
 fn columns_of_plays_auctions_and_notices() {
     let play = r#"{"play_id":"p","adunit_id":"u","auction_id":"a","imp_id":1,"imp_ts":1795000000,"end_ts":1795000008000,"played_ms":8000,"play_status":"completed","multiplier":14.2,"test":true}"#;
-    check(&rows_of_type(EventType::ProofOfPlay, play)[0].2, 0, &expect![[r#""#]]);
+    check(&rows_of_type(EventType::ProofOfPlay, play)[0].2, 0, &expect![[r#"
+        event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
+        event_type "proof_of_play"
+        auction_id "a"
+        play_id "p"
+        adunit_id "u"
+        imp_id "1"
+        dsp_id -
+        crid -
+        imp_ts @1795000000000
+        end_ts @1795000008000
+        played_ms 8000
+        play_status "completed"
+        multiplier_e4 142000
+        player_version -
+        reported_batch_id -
+        test true
+    "#]]);
     let auction = r#"{"imp_id":"1","status":"filled","clearing_cpm":2.4,"clearing_cur":"USD","market_bid_ratio":0.9,"bids_received":3.5,"at":99999999999}"#;
-    check(&rows_of_type(EventType::Auction, auction)[0].2, 0, &expect![[r#""#]]);
+    check(&rows_of_type(EventType::Auction, auction)[0].2, 0, &expect![[r#"
+        event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
+        event_type "auction"
+        auction_id "a"
+        imp_id "1"
+        adunit_id -
+        status "filled"
+        no_fill_reason -
+        auction_ts -
+        bids_received -
+        dsp_id -
+        seat_id -
+        bid_id -
+        dealid -
+        crid -
+        at -
+        clearing_cpm_micros 2400000
+        clearing_cur "USD"
+        floor_cpm_micros -
+        floor_cur -
+        market_bid_ratio 0.9
+        test -
+    "#]]);
     let notice = r#"{"imp_id":"1","auction_price":2.4,"auction_multiplier":3.5,"auction_loss":102,"auction_imp_ts":1795000000000}"#;
-    check(&rows_of_type(EventType::BillingNotice, notice)[0].2, 0, &expect![[r#""#]]);
+    check(&rows_of_type(EventType::BillingNotice, notice)[0].2, 0, &expect![[r#"
+        event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
+        event_type "billing_notice"
+        auction_id "a"
+        imp_id "1"
+        dsp_id -
+        seat_id -
+        bid_id -
+        ad_id -
+        adunit_id -
+        url_host -
+        attempt -
+        http_status -
+        latency_ms -
+        auction_price_cpm_micros 2400000
+        auction_currency -
+        auction_multiplier_e4 35000
+        auction_loss 102
+        auction_min_to_win_cpm_micros -
+        auction_mbr -
+        imp_ts @1795000000000
+        test -
+    "#]]);
 }
 
 #[test]

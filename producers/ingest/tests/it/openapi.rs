@@ -61,6 +61,7 @@ async fn every_status_is_there_and_nothing_else() {
                 let mut uris = vec![concrete(path), format!("{}?x={}", concrete(path), "x".repeat(9_000))];
                 uris.push(concrete(path).replace("nurl", "other").replace("too-large", "other"));
                 uris.push(format!("{}?auction_id=a&imp_id=1", concrete(path)));
+                uris.push(format!("{}?type=nothing", concrete(path)));
                 let statuses = seen.entry((path.clone(), method.clone())).or_default();
                 for uri in &uris {
                     for (content_type, body) in
