@@ -33,7 +33,10 @@ fn main() -> std::io::Result<()> {
             black_box(EventId::of_content("demo", "ad_request", "id", line.as_bytes()));
         });
         let rules = check - parse;
-        println!("{name}: {} requests of {bytes} B: parse {parse:.2} + rules {rules:.2} = {check:.2} µs; id {name_it:.2} µs", lines.len());
+        println!(
+            "{name}: {} requests of {bytes} B: parse {parse:.2} + rules {rules:.2} = {check:.2} µs; id {name_it:.2} µs",
+            lines.len()
+        );
     }
     Ok(())
 }

@@ -36,7 +36,10 @@ fn check(batch: &RecordBatch, row: usize, expect: &Expect) {
 fn a_response_is_one_row_and_its_bids_are_theirs() {
     let rows = rows_of_type(EventType::BidResponse, RESPONSE);
     assert_eq!(rows.iter().map(|(table, ..)| table.name).collect::<Vec<_>>(), ["bid_responses", "bids"]);
-    check(&rows[0].2, 0, &expect![[r#"
+    check(
+        &rows[0].2,
+        0,
+        &expect![[r#"
         event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
         event_type "bid_response"
         auction_id "a"
@@ -51,9 +54,13 @@ fn a_response_is_one_row_and_its_bids_are_theirs() {
         bidid "x"
         cur "EUR"
         test true
-    "#]]);
+    "#]],
+    );
     assert_eq!(rows[1].2.num_rows(), 2);
-    check(&rows[1].2, 0, &expect![[r#"
+    check(
+        &rows[1].2,
+        0,
+        &expect![[r#"
         event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
         bid_index 0
         auction_id "a"
@@ -75,8 +82,12 @@ fn a_response_is_one_row_and_its_bids_are_theirs() {
         dur_s -
         bid_exp_s 60
         loss_reason -
-    "#]]);
-    check(&rows[1].2, 1, &expect![[r#"
+    "#]],
+    );
+    check(
+        &rows[1].2,
+        1,
+        &expect![[r#"
         event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
         bid_index 1
         auction_id "a"
@@ -98,7 +109,8 @@ fn a_response_is_one_row_and_its_bids_are_theirs() {
         dur_s -
         bid_exp_s -
         loss_reason -
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -117,7 +129,10 @@ fn every_type_has_its_table_and_keeps_its_bytes() {
 #[test]
 fn columns_of_plays_auctions_and_notices() {
     let play = r#"{"play_id":"p","adunit_id":"u","auction_id":"a","imp_id":1,"imp_ts":1795000000,"end_ts":1795000008000,"played_ms":8000,"play_status":"completed","multiplier":14.2,"test":true}"#;
-    check(&rows_of_type(EventType::ProofOfPlay, play)[0].2, 0, &expect![[r#"
+    check(
+        &rows_of_type(EventType::ProofOfPlay, play)[0].2,
+        0,
+        &expect![[r#"
         event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
         event_type "proof_of_play"
         auction_id "a"
@@ -134,9 +149,13 @@ fn columns_of_plays_auctions_and_notices() {
         player_version -
         reported_batch_id -
         test true
-    "#]]);
+    "#]],
+    );
     let auction = r#"{"imp_id":"1","status":"filled","clearing_cpm":2.4,"clearing_cur":"USD","market_bid_ratio":0.9,"bids_received":3.5,"at":99999999999}"#;
-    check(&rows_of_type(EventType::Auction, auction)[0].2, 0, &expect![[r#"
+    check(
+        &rows_of_type(EventType::Auction, auction)[0].2,
+        0,
+        &expect![[r#"
         event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
         event_type "auction"
         auction_id "a"
@@ -158,9 +177,13 @@ fn columns_of_plays_auctions_and_notices() {
         floor_cur -
         market_bid_ratio 0.9
         test -
-    "#]]);
+    "#]],
+    );
     let notice = r#"{"imp_id":"1","auction_price":2.4,"auction_multiplier":3.5,"auction_loss":102,"auction_imp_ts":1795000000000}"#;
-    check(&rows_of_type(EventType::BillingNotice, notice)[0].2, 0, &expect![[r#"
+    check(
+        &rows_of_type(EventType::BillingNotice, notice)[0].2,
+        0,
+        &expect![[r#"
         event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
         event_type "billing_notice"
         auction_id "a"
@@ -182,7 +205,8 @@ fn columns_of_plays_auctions_and_notices() {
         auction_mbr -
         imp_ts @1795000000000
         test -
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

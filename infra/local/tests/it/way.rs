@@ -107,12 +107,17 @@ async fn what_is_no_event_becomes_a_failed_event_with_its_bytes() {
 async fn every_type_of_event_is_a_row_of_its_table_and_refusals_are_failed_events() {
     let running = Running::start().await;
     let now_ms = millrace::clock::now_ms();
-    let play = format!(r#"{{"play_id":"p","adunit_id":"berlin-1","imp_ts":{now_ms},"play_status":"completed","multiplier":4}}"#);
+    let play = format!(
+        r#"{{"play_id":"p","adunit_id":"berlin-1","imp_ts":{now_ms},"play_status":"completed","multiplier":4}}"#
+    );
     let bids = r#"{"auction_id":"a","dsp_id":"d","outcome":"bid","response":{"id":"a","seatbid":[{"seat":"s","bid":[{"id":"b1","impid":"1","price":2.5,"adm":"x","crid":"c"},{"id":"b2","impid":"1","price":1,"adm":"x","crid":"c"}]}]}}"#;
     for (path, body) in [
         ("/v1/bid_requests", r#"{"auction_id":"a","dsp_id":"d"}"#),
         ("/v1/bid_responses", bids),
-        ("/v1/auctions", r#"{"auction_id":"a","imp_id":"1","status":"filled","dsp_id":"d","bid_id":"b1","clearing_cpm":2.4}"#),
+        (
+            "/v1/auctions",
+            r#"{"auction_id":"a","imp_id":"1","status":"filled","dsp_id":"d","bid_id":"b1","clearing_cpm":2.4}"#,
+        ),
         ("/v1/win_notices", r#"{"auction_id":"a","auction_price":2.4}"#),
         ("/v1/loss_notices", r#"{"auction_id":"a","auction_loss":102}"#),
         ("/v1/billing_notices", r#"{"auction_id":"a","imp_id":"1","auction_price":2.4,"auction_multiplier":4}"#),

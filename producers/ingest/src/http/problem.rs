@@ -121,6 +121,7 @@ impl Kind {
     }
 
     /// Title, path of the page that explains it, and the explanation.
+    #[expect(clippy::too_many_lines, reason = "a table that the compiler holds complete")]
     pub(crate) fn text(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Kind::InvalidRequest => (

@@ -41,6 +41,7 @@ pub(super) const TAIL: [Column; 2] = [
 ];
 
 /// The columns of a table of one row an event: head, its own, tail. `ALL` is the sum of the three lengths.
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled: an index out of bounds does not compile")]
 pub(super) const fn columns<const OWN: usize, const ALL: usize>(own: [Column; OWN]) -> [Column; ALL] {
     assert!(ALL == HEAD.len() + OWN + TAIL.len(), "the sum of the three lengths");
     let mut all = [HEAD[0]; ALL];

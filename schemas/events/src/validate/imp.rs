@@ -112,7 +112,8 @@ fn formats(findings: &mut Findings, banner: Node<'_, '_>) {
 fn banner_size(findings: &mut Findings, banner: Node<'_, '_>) {
     let is_positive = |key: &str| banner.value.get(key).and_then(Json::as_i64).is_some_and(|pixels| pixels > 0);
     let has_formats = banner.value.get("format").is_some_and(|formats| !formats.elements().is_empty());
-    if !has_formats && !(is_positive("w") && is_positive("h")) {
+    let is_sized = has_formats || is_positive("w") && is_positive("h");
+    if !is_sized {
         findings.warning("imp.banner.size", banner.section, banner.place, "should have format, or w and h");
     }
 }

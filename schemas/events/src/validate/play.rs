@@ -17,7 +17,8 @@ pub(super) fn check(findings: &mut Findings, body: &Json<'_>) {
     let node = root(body);
     findings.required_text(node, "adunit_id", "adunit_id.required");
     let has_text = |key: &str| body.get(key).and_then(Json::as_str).is_some_and(|text| !text.is_empty());
-    if !has_text("play_id") && !(has_text("auction_id") && has_text("imp_id")) {
+    let is_named = has_text("play_id") || has_text("auction_id") && has_text("imp_id");
+    if !is_named {
         let message = "should be there, or auction_id and imp_id";
         findings.warning("play_id", "", &Place::ROOT.key("play_id"), message);
     }

@@ -42,7 +42,7 @@ fn chain(findings: &mut Findings, schain: Node<'_, '_>) {
         if text("asi").is_none() {
             findings.warning("schain", "3.2.26", &place.key("asi"), "should be the domain of the system");
         }
-        if !text("sid").is_some_and(|sid| sid.len() <= SID_BYTES_MAX) {
+        if text("sid").is_none_or(|sid| sid.len() > SID_BYTES_MAX) {
             findings.warning("schain", "3.2.26", &place.key("sid"), "should be a seller id of at most 64 characters");
         }
         if value.get("hp").and_then(Json::as_i64) != Some(1) {
