@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 use crate::rig::{GOOD, NOW_MS, Rig, good, post};
 use crate::stream::Mode;
 
-/// A good event of each type, and a bad one with the rule that it breaks.
-fn cases() -> Vec<(EventType, &'static str, Value, Value, &'static str)> {
+/// A type, its route, a good event of it, a bad one, and the rule that the bad one breaks.
+type Case = (EventType, &'static str, Value, Value, &'static str);
+
+fn cases() -> Vec<Case> {
     vec![
         (
             EventType::BidRequest,

@@ -16,10 +16,10 @@ const NOW_MS: i64 = 1_795_000_000_000;
 
 fn findings(text: &str) -> Vec<String> {
     let json = Json::parse(text.as_bytes()).expect("the case is JSON");
-    ad_request(&json, Policy::default(), NOW_MS).into_iter().map(shown).collect()
+    ad_request(&json, Policy::default(), NOW_MS).iter().map(shown).collect()
 }
 
-fn shown(violation: Violation) -> String {
+fn shown(violation: &Violation) -> String {
     let mark = match violation.severity {
         Severity::Error => "",
         Severity::Warning => "warning ",

@@ -14,10 +14,13 @@ const NOTICE: &str = r#"{"auction_id":"a","imp_id":"1","bid_id":"b","auction_pri
 
 const PLAY: &str = r#"{"play_id":"p","adunit_id":"u","auction_id":"a","imp_id":"1","imp_ts":1794999990000,"end_ts":1794999998000,"played_ms":8000,"play_status":"completed","multiplier":1.5}"#;
 
-fn check(event_type: EventType, good: &str, cases: &[(&str, &str, &[&str])]) {
+/// What is replaced by what, and the findings that it causes.
+type Case = (&'static str, &'static str, &'static [&'static str]);
+
+fn check(event_type: EventType, good: &str, cases: &[Case]) {
     let findings = |text: &str| -> Vec<String> {
         let json = Json::parse(text.as_bytes()).expect("the case is JSON");
-        event(event_type, &json, Policy::default(), NOW_MS).into_iter().map(shown).collect()
+        event(event_type, &json, Policy::default(), NOW_MS).iter().map(shown).collect()
     };
     assert_eq!(findings(good), Vec::<String>::new(), "{event_type:?}");
     assert_eq!(findings("[]"), ["json.syntax "]);
@@ -117,7 +120,7 @@ fn auctions() {
 
 #[test]
 fn notices() {
-    let shared: &[(&str, &str, &[&str])] = &[
+    let shared: &[Case] = &[
         (r#""auction_id":"a","#, "", &["auction_id.required /auction_id"]),
         ("2.4", r#""a lot""#, &["auction_price /auction_price"]),
         (r#""USD""#, r#""XYZ""#, &["warning cur /auction_currency"]),
