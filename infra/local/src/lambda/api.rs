@@ -304,20 +304,4 @@ fn empty(status: StatusCode) -> Response<Full<Bytes>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn routes() {
-        let check = |method: Method, path: &str, expected: Route<'_>| {
-            assert_eq!(Route::of(&method, path), expected, "{method} {path}");
-        };
-        check(Method::POST, "/2015-03-31/functions/f/invocations", Route::Invoke("f"));
-        check(Method::GET, "/2015-03-31/functions/f", Route::GetFunction("f"));
-        check(Method::GET, "/2015-03-31/functions/", Route::ListFunctions);
-        check(Method::GET, "/2015-03-31/functions", Route::ListFunctions);
-        check(Method::GET, "/2015-03-31/functions/f/invocations", Route::Unknown);
-        check(Method::POST, "/2015-03-31/functions", Route::Unknown);
-        check(Method::POST, "/2015-03-31/functions/f/invocations/x", Route::Unknown);
-    }
-}
+mod tests;

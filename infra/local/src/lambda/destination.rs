@@ -45,9 +45,9 @@ impl OnFailure {
     /// For queues and topics, which are not here, and for what is none.
     pub fn from_arn(arn: &str) -> Result<Self, OnFailureError> {
         let mut parts = arn.splitn(6, ':');
-        let (service, name) = match (parts.next(), parts.next(), parts.next(), parts.nth(2)) {
-            (Some("arn"), Some(_partition), Some(service), Some(name)) => (service, name),
-            _ => return Err(OnFailureError::NotADestination { arn: arn.to_owned() }),
+        let parts = (parts.next(), parts.next(), parts.next(), parts.nth(2));
+        let (Some("arn"), Some(_partition), Some(service), Some(name)) = parts else {
+            return Err(OnFailureError::NotADestination { arn: arn.to_owned() });
         };
         match service {
             "s3" if !name.is_empty() && !name.contains('/') => Ok(Self::S3 { bucket: name.to_owned() }),

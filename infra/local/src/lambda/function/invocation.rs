@@ -18,6 +18,9 @@ use crate::clock;
 /// How long an initialisation may take before the first invocation has to repeat it on its own time.
 const INIT_MAX: Duration = Duration::from_secs(10);
 
+/// Where the caller waits.
+type Waiting = oneshot::Sender<Result<Invoked, InvokeError>>;
+
 /// What the caller gets.
 struct Outcome {
     payload: Bytes,
@@ -91,7 +94,7 @@ async fn use_environment(
     mut environment: Environment,
     call: Call,
     request_id: String,
-    answer: oneshot::Sender<Result<Invoked, InvokeError>>,
+    answer: Waiting,
 ) {
     let timeout = function.config.timeout;
     let begun = Instant::now();
@@ -171,7 +174,7 @@ fn outcome(result: &Result<Answer, Fault>, request_id: &str) -> Outcome {
 
 /// Answers the caller, once.
 fn reply(
-    waiting: &mut Option<(oneshot::Sender<Result<Invoked, InvokeError>>, Outcome)>,
+    waiting: &mut Option<(Waiting, Outcome)>,
     request_id: &str,
     environment: &Environment,
 ) {

@@ -106,21 +106,21 @@ impl Simulation {
     }
 
     /// Ends a step that is under way.
-    fn end(&mut self, step: Step) {
-        let batch = self.batch(&step);
+    fn end(&mut self, step: &Step) {
+        let batch = self.batch(step);
         let now = self.now();
         let random = self.rng.random();
         match step {
             Step::Discard { lane, condition, invocations } => {
                 let is_kept = self.rng.random_bool(0.7);
-                let given_up = self.shard.discarded(lane, is_kept, now, random);
+                let given_up = self.shard.discarded(*lane, is_kept, now, random);
                 if !is_kept {
                     assert_eq!(given_up, 0);
                     return;
                 }
                 assert_eq!(given_up, batch.len());
                 for record in &batch {
-                    self.check_given_up(record, condition, invocations, now);
+                    self.check_given_up(record, *condition, *invocations, now);
                     self.given_up.insert(record.sequence_number.counter());
                 }
             }
@@ -129,7 +129,7 @@ impl Simulation {
                 if !matches!(outcome, Outcome::Throttled) {
                     counters(&batch).into_iter().for_each(|counter| *self.calls.entry(counter).or_default() += 1);
                 }
-                let effect = self.shard.invoked(lane, outcome, now, random);
+                let effect = self.shard.invoked(*lane, outcome, now, random);
                 self.done.extend(counters(&batch).into_iter().take(effect.handled));
             }
             Step::Invoke { window: Some(_), .. } => panic!("there are no windows"),
@@ -187,7 +187,7 @@ impl Simulation {
             if !self.in_flight.is_empty() && self.rng.random_bool(0.8) {
                 let at = self.rng.random_range(0..self.in_flight.len());
                 let step = self.in_flight.swap_remove(at);
-                self.end(step);
+                self.end(&step);
             } else if self.in_flight.is_empty() && self.shard.room().is_none() {
                 let wake_at = self.shard.wake_at(now).expect("something is due at some time");
                 let pause = wake_at.saturating_duration_since(now.instant).as_millis();
@@ -240,7 +240,7 @@ proptest! {
 }
 
 /// A shard with its records read, whose one lane answers by a script; what it was called with.
-fn script(policy: Policy, records: &[Record], outcomes: &mut dyn FnMut(&[Record]) -> Outcome) -> Vec<String> {
+fn script(policy: Policy, records: &[Record], mut outcomes: impl FnMut(&[Record]) -> Outcome) -> Vec<String> {
     let mut shard = Shard::new(policy, 1, None);
     let mut now = Now { instant: Instant::now(), ms: START_MS };
     shard.note_tail(u64::try_from(records.len()).unwrap() + 1, true);
@@ -273,7 +273,7 @@ fn bisecting_finds_the_record_that_fails() {
     let mut policy = policy(8);
     (policy.is_bisecting, policy.retries_max) = (true, Some(1));
     let records: Vec<Record> = (1..=8).map(|counter| record(counter, "k", START_MS)).collect();
-    let mut fails_at_6 = |batch: &[Record]| {
+    let fails_at_6 = |batch: &[Record]| {
         if counters(batch).contains(&6) { Outcome::Failed } else { Outcome::Answered(Report::default()) }
     };
     expect_test::expect![[r#"
@@ -286,7 +286,7 @@ fn bisecting_finds_the_record_that_fails() {
         [6]
         [6] RetryAttemptsExhausted after 5
         [7, 8]"#]]
-    .assert_eq(&script(policy, &records, &mut fails_at_6).join("\n"));
+    .assert_eq(&script(policy, &records, fails_at_6).join("\n"));
 }
 
 #[test]
@@ -294,7 +294,7 @@ fn a_report_cuts_the_batch_and_its_rest_has_failed_once() {
     let mut policy = policy(8);
     policy.retries_max = Some(1);
     let records: Vec<Record> = (1..=6).map(|counter| record(counter, "k", START_MS)).collect();
-    let mut reports_4 = |batch: &[Record]| {
+    let reports_4 = |batch: &[Record]| {
         let at = counters(batch).iter().position(|counter| *counter == 4);
         Outcome::Answered(at.map_or_else(Report::default, |at| failures(&[batch[at].sequence_number])))
     };
@@ -302,7 +302,7 @@ fn a_report_cuts_the_batch_and_its_rest_has_failed_once() {
         [1, 2, 3, 4, 5, 6]
         [4, 5, 6]
         [4, 5, 6] RetryAttemptsExhausted after 2"#]]
-    .assert_eq(&script(policy.clone(), &records, &mut reports_4).join("\n"));
+    .assert_eq(&script(policy.clone(), &records, reports_4).join("\n"));
     policy.is_bisecting = true;
     expect_test::expect![[r#"
         [1, 2, 3, 4, 5, 6]
@@ -310,7 +310,7 @@ fn a_report_cuts_the_batch_and_its_rest_has_failed_once() {
         [4]
         [4] RetryAttemptsExhausted after 3
         [5, 6]"#]]
-    .assert_eq(&script(policy, &records, &mut reports_4).join("\n"));
+    .assert_eq(&script(policy, &records, reports_4).join("\n"));
 }
 
 #[test]
@@ -320,13 +320,13 @@ fn old_records_are_given_up_and_large_ones_never_called_with() {
     let old = (1..=2).map(|counter| record(counter, "k", START_MS - 60_001));
     let mut records: Vec<Record> = old.chain((3..=5).map(|counter| record(counter, "k", START_MS - 60_000))).collect();
     records[3].data = vec![0; 2 << 20].into();
-    let mut succeeds = |_: &[Record]| Outcome::Answered(Report::default());
+    let succeeds = |_: &[Record]| Outcome::Answered(Report::default());
     expect_test::expect![[r#"
         [1, 2] RecordAgeExceeded after 0
         [3]
         [4] RecordSizeExceeded after 0
         [5]"#]]
-    .assert_eq(&script(policy, &records, &mut succeeds).join("\n"));
+    .assert_eq(&script(policy, &records, succeeds).join("\n"));
 }
 
 fn state(text: &str) -> Outcome {
@@ -358,7 +358,7 @@ fn windows_hand_their_state_on_and_close_in_order() {
     let at = |second: i64| base + second * 1_000;
     let mut shard = Shard::new(policy, 1, None);
     let mut now = Now { instant: Instant::now(), ms: at(10) };
-    let records = vec![record(1, "a", at(1)), record(2, "b", at(2)), record(3, "a", at(3)), record(4, "b", at(61))];
+    let records = [record(1, "a", at(1)), record(2, "b", at(2)), record(3, "a", at(3)), record(4, "b", at(61))];
     shard.note_tail(5, false);
     let read = |shard: &mut Shard, to: usize, now: Now| {
         let from = usize::try_from(shard.read_to()).unwrap() - 1;
