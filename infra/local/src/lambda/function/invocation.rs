@@ -173,11 +173,7 @@ fn outcome(result: &Result<Answer, Fault>, request_id: &str) -> Outcome {
 }
 
 /// Answers the caller, once.
-fn reply(
-    waiting: &mut Option<(Waiting, Outcome)>,
-    request_id: &str,
-    environment: &Environment,
-) {
+fn reply(waiting: &mut Option<(Waiting, Outcome)>, request_id: &str, environment: &Environment) {
     let Some((answer, outcome)) = waiting.take() else { return };
     let invoked = Invoked {
         request_id: request_id.to_owned(),
