@@ -3,8 +3,10 @@
 //!
 //! Records lie in one append-only log per shard ([`Store`]); an acknowledgement follows the sync that made its records
 //! durable. Readers within the process use [`ShardReader`]; everything else speaks the wire protocol to [`Kinesis`].
-//! What is absent: consumers with enhanced fan-out, encryption, `UpdateShardCount`.
+//! What is absent: channels, queues, states between (a change is finished when it is answered), and a cipher: an
+//! encrypted stream only says that it is.
 
+mod account;
 mod api;
 mod description;
 mod frame;
@@ -12,12 +14,15 @@ mod hash_key;
 mod limiter;
 mod log;
 mod reader;
+mod scaling;
 mod segment;
 mod sequence;
+mod settings;
 mod store;
 mod stream;
 
-pub use api::Kinesis;
+pub(crate) use api::EVENT_STREAM;
+pub use api::{Answer, Kinesis, Subscription};
 pub use description::{ClosedShard, ShardDescription, StreamMode, parse_shard_id, shard_id};
 pub use hash_key::{HashKey, HashKeyRange, NotAHashKey};
 pub use limiter::{ReadLimiter, WriteLimiter};

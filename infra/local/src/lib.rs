@@ -8,6 +8,7 @@
 pub mod ask;
 pub mod athena;
 pub mod audit;
+pub mod cbor;
 pub mod cli;
 pub mod clients;
 pub mod clock;

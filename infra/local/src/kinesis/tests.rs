@@ -1,6 +1,9 @@
 //! The service over a real socket, with the AWS SDK.
 
+mod capacity;
+mod consumers;
 mod crash;
+mod labels;
 mod operations;
 mod reshard;
 mod validation;

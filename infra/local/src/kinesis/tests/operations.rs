@@ -6,7 +6,7 @@ use aws_sdk_kinesis::types::{ShardFilter, ShardFilterType};
 
 use super::*;
 
-fn code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> String {
+pub(super) fn code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> String {
     error.code().unwrap_or("none").to_owned()
 }
 
