@@ -15,6 +15,7 @@ pub mod clock;
 pub mod cloud;
 pub mod data_dir;
 pub mod demo;
+pub mod faults;
 pub mod firehose;
 pub mod glue;
 pub mod kinesis;

@@ -3,7 +3,6 @@
 //! The JSON services are told by `X-Amz-Target`, and Kinesis speaks CBOR too; whatever has none is S3. Any credentials are taken. Connections,
 //! bodies, the bytes of all bodies together and the time for each are bounded.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,11 +24,14 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::athena::Athena;
+use crate::faults::Fate;
 use crate::firehose::Firehose;
 use crate::glue::Glue;
 use crate::kinesis::{self, Answer, Kinesis, Subscription};
 use crate::s3::S3;
 use crate::wire::{self, Protocol, ServiceError};
+
+mod admin;
 
 /// Connections at once; more wait in the listener's queue.
 const CONNECTIONS_MAX: usize = 4_096;
@@ -50,6 +52,11 @@ type Body = UnsyncBoxBody<Bytes, BrokenBody>;
 #[derive(Debug, thiserror::Error)]
 #[error("the body of an answer broke off")]
 struct BrokenBody(#[source] Box<dyn std::error::Error + Send + Sync>);
+
+/// The connection is cut before its answer, as a fault that was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("cut by a fault that was asked for")]
+struct Cut;
 
 /// The services behind the door.
 #[derive(Debug)]
@@ -101,7 +108,7 @@ pub(crate) async fn serve(listener: TcpListener, services: Arc<Services>, stop: 
         let door = Arc::clone(&door);
         let service = service_fn(move |request| {
             let door = Arc::clone(&door);
-            async move { Ok::<_, Infallible>(door.answer(request).await) }
+            async move { door.answer(request).await }
         });
         let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
         let (connection, cut_off) = (graceful.watch(connection), cut_off.clone());
@@ -120,10 +127,58 @@ pub(crate) async fn serve(listener: TcpListener, services: Arc<Services>, stop: 
 }
 
 impl Door {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    /// An error cuts the connection, which only a fault that was asked for does.
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
         let target = request.headers().get("x-amz-target").map(HeaderValue::as_bytes);
-        let Some(target) = target else { return self.answer_s3(request).await };
+        let Some(target) = target else {
+            let is_admin = request.uri().path().starts_with(admin::PREFIX);
+            return Ok(if is_admin { self.answer_admin(request).await } else { self.answer_s3(request).await });
+        };
         let target = String::from_utf8_lossy(target).into_owned();
+        let operation = target.strip_prefix("Kinesis_20131202.");
+        match operation.map_or(Fate::Answer, |operation| self.strike(operation)) {
+            Fate::Answer => Ok(self.answer_service(target, request).await),
+            Fate::Refuse(error) => {
+                let content_type = request.headers().get(header::CONTENT_TYPE).cloned();
+                let protocol = protocol_of(content_type.as_ref());
+                // A request that is not read to its end would take its connection with it.
+                let _read = read_body(request.into_body()).await;
+                Ok(response(Err(error), protocol, content_type))
+            }
+            Fate::Delay(delay) => {
+                let answer = self.answer_service(target, request).await;
+                sleep(delay).await;
+                Ok(answer)
+            }
+            Fate::Hang => std::future::pending().await,
+            Fate::Cut => {
+                self.answer_service(target, request).await;
+                Err(Cut)
+            }
+        }
+    }
+
+    fn strike(&self, operation: &str) -> Fate {
+        let kinesis = &self.services.kinesis;
+        kinesis.faults().strike(operation, kinesis.store().clock().now_ms())
+    }
+
+    async fn answer_admin(&self, request: Request<Incoming>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let body = match read_body(body).await {
+            Ok(body) => body,
+            Err(error) => return response(Err(error), Protocol::Json, None),
+        };
+        let kinesis = &self.services.kinesis;
+        let asked = (&parts.method, parts.uri.path());
+        let (status, body) = admin::answer(kinesis.faults(), asked, &body, kinesis.store().clock().now_ms());
+        let mut answer = response(Ok(body), Protocol::Json, None);
+        *answer.status_mut() = status;
+        answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        answer
+    }
+
+    async fn answer_service(&self, target: String, request: Request<Incoming>) -> Response<Body> {
         let content_type = request.headers().get(header::CONTENT_TYPE).cloned();
         let protocol = protocol_of(content_type.as_ref());
         let result = match check_method(request.method()) {

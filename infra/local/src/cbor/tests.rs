@@ -72,7 +72,8 @@ fn what_jackson_writes_is_read() {
 
 #[test]
 fn halves() {
-    for (bits, value) in [("f90000", 0.0), ("f93c00", 1.0), ("f93e00", 1.5), ("f97bff", 65_504.0), ("f98001", -5.960_464_477_539_063e-8)]
+    for (bits, value) in
+        [("f90000", 0.0), ("f93c00", 1.0), ("f93e00", 1.5), ("f97bff", 65_504.0), ("f98001", -5.960_464_477_539_063e-8)]
     {
         assert!((from_slice::<f64>(&hex(bits)).unwrap() - value).abs() < 1e-12, "{bits}");
     }

@@ -170,12 +170,7 @@ impl<'a> Serializer for &'a mut Writer {
         self.serialize_none()
     }
 
-    fn serialize_unit_variant(
-        self,
-        _name: &'static str,
-        _index: u32,
-        variant: &'static str,
-    ) -> Result<(), CborError> {
+    fn serialize_unit_variant(self, _name: &'static str, _index: u32, variant: &'static str) -> Result<(), CborError> {
         self.serialize_str(variant)
     }
 

@@ -21,10 +21,18 @@ pub(super) struct Account {
 /// The commitment at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Commitment {
-    Disabled { started_ms: Option<i64>, ended_ms: Option<i64> },
-    Enabled { started_ms: i64 },
+    Disabled {
+        started_ms: Option<i64>,
+        ended_ms: Option<i64>,
+    },
+    Enabled {
+        started_ms: i64,
+    },
     /// Its end was asked for before a day had passed.
-    Ending { started_ms: i64, end_ms: i64 },
+    Ending {
+        started_ms: i64,
+        end_ms: i64,
+    },
 }
 
 impl Account {

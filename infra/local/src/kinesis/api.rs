@@ -5,6 +5,7 @@
 
 use serde::Deserialize;
 
+use crate::faults::Faults;
 use crate::wire::{Request, ServiceError};
 
 use super::log::LogError;
@@ -45,6 +46,7 @@ use validate::Checks;
 pub struct Kinesis {
     store: Store,
     subscriptions: Subscriptions,
+    faults: Faults,
 }
 
 /// What an operation answers with.
@@ -59,12 +61,17 @@ pub enum Answer {
 impl Kinesis {
     /// The service over a store.
     pub fn new(store: Store) -> Self {
-        Self { store, subscriptions: Subscriptions::default() }
+        Self { store, subscriptions: Subscriptions::default(), faults: Faults::default() }
     }
 
     /// The streams themselves, for readers within the process.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The faults that were asked for.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     /// Ends all subscriptions, so that their connections do not hold up a shutdown.
@@ -91,7 +98,7 @@ impl Kinesis {
         let store = &self.store;
         let body = match operation {
             "PutRecord" => put::put_record(store, request).await,
-            "PutRecords" => put::put_records(store, request).await,
+            "PutRecords" => put::put_records(store, &self.faults, request).await,
             "GetShardIterator" => get::get_shard_iterator(store, request).await,
             "GetRecords" => get::get_records(store, request).await,
             "SubscribeToShard" => {

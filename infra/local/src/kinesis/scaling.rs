@@ -117,7 +117,8 @@ mod tests {
                 });
             }
         }
-        let mut left: Vec<HashKeyRange> = (0..open.len()).filter(|at| !used.contains(&(false, *at))).map(|at| open[at]).collect();
+        let mut left: Vec<HashKeyRange> =
+            (0..open.len()).filter(|at| !used.contains(&(false, *at))).map(|at| open[at]).collect();
         left.extend((0..plan.len()).filter(|at| !used.contains(&(true, *at))).map(|at| plan[at].range));
         left.sort_by_key(|range| range.starting_hash_key);
         left
@@ -128,10 +129,7 @@ mod tests {
         let two = HashKeyRange::even(2);
         let plan = to_even(&two, 4);
         let parents: Vec<&[Origin]> = plan.iter().map(|planned| planned.parents.as_slice()).collect();
-        assert_eq!(
-            parents,
-            [[Origin::Open(0)].as_slice(), &[Origin::Open(0)], &[Origin::Open(1)], &[Origin::Open(1)]]
-        );
+        assert_eq!(parents, [[Origin::Open(0)].as_slice(), &[Origin::Open(0)], &[Origin::Open(1)], &[Origin::Open(1)]]);
         let plan = to_even(&HashKeyRange::even(4), 2);
         assert_eq!(plan.len(), 2);
         assert_eq!(plan[1].parents, [Origin::Open(2), Origin::Open(3)]);

@@ -122,6 +122,11 @@ impl StreamState {
         self.open.partition_point(|shard| shard.description.range.starting_hash_key <= key).checked_sub(1)
     }
 
+    /// The number of the shard that takes this hash key.
+    pub(super) fn shard_of(&self, key: HashKey) -> Option<u64> {
+        self.open.get(self.route(key)?).map(|shard| shard.description.number)
+    }
+
     /// When the oldest kept data can be from.
     pub(super) fn horizon_ms(&self, now_ms: i64) -> i64 {
         self.settings.horizon_ms(now_ms)
@@ -250,7 +255,10 @@ impl Stream {
     }
 
     /// Changes the settings: durable first, then for all to see. A change that refuses changes nothing.
-    pub(super) async fn set<T, E>(&self, change: impl FnOnce(&mut Settings) -> Result<T, E>) -> io::Result<Result<T, E>> {
+    pub(super) async fn set<T, E>(
+        &self,
+        change: impl FnOnce(&mut Settings) -> Result<T, E>,
+    ) -> io::Result<Result<T, E>> {
         let _one_at_a_time = self.inner.change.lock().await;
         let state = self.state();
         if state.is_deleted {

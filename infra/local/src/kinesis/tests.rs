@@ -1,8 +1,10 @@
 //! The service over a real socket, with the AWS SDK.
 
 mod capacity;
+mod cbor;
 mod consumers;
 mod crash;
+mod faults;
 mod labels;
 mod operations;
 mod reshard;

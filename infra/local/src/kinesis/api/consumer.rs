@@ -16,9 +16,7 @@ use super::shard::check_creation;
 use super::token::{Token, TokenKind};
 use super::validate::{CONSUMER_ARN, Checks, NAME, TOKEN, consumer_in_resource};
 use super::value::Timestamp;
-use super::{
-    StreamRef, change_settings, invalid_argument, limit_exceeded, own_resource, stream_not_found, tag,
-};
+use super::{StreamRef, change_settings, invalid_argument, limit_exceeded, own_resource, stream_not_found, tag};
 
 /// Consumers of a stream.
 const CONSUMERS_MAX: usize = 20;
@@ -140,9 +138,7 @@ pub(super) fn describe(store: &Store, request: Request<'_>) -> Result<Vec<u8>, S
     let state = stream.state();
     let consumer = state.settings.consumers.get(&name).ok_or_else(|| not_found(&stream, &name))?;
     let consumer = output(&stream, &name, consumer);
-    request.answer(&DescribeOutput {
-        consumer_description: ConsumerDescription { consumer, stream_arn: stream.arn() },
-    })
+    request.answer(&DescribeOutput { consumer_description: ConsumerDescription { consumer, stream_arn: stream.arn() } })
 }
 
 /// A page of a stream's consumers, by name.

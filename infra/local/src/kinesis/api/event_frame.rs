@@ -54,12 +54,12 @@ mod tests {
         // The empty message of the format's description.
         assert_eq!(message(&[], b""), [0, 0, 0, 16, 0, 0, 0, 0, 5, 194, 72, 235, 125, 152, 200, 255]);
         let bytes = event("E", "t", b"{}");
-        let mut expected = vec![0, 0, 0, 73, 0, 0, 0, 55];
+        let mut expected = vec![0, 0, 0, 74, 0, 0, 0, 56];
         expected.extend_from_slice(&crc32fast::hash(&expected).to_be_bytes());
         expected.extend_from_slice(b"\x0d:message-type\x07\0\x05event\x0b:event-type\x07\0\x01E");
         expected.extend_from_slice(b"\x0d:content-type\x07\0\x01t{}");
         expected.extend_from_slice(&crc32fast::hash(&expected).to_be_bytes());
         assert_eq!(bytes, expected);
-        assert_eq!(bytes.len(), 73);
+        assert_eq!(bytes.len(), 74);
     }
 }

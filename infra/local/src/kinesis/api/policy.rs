@@ -36,10 +36,14 @@ pub(super) async fn put(store: &Store, request: Request<'_>) -> Result<Vec<u8>, 
     checks.finish()?;
     let resource = Resource::find(store, arn)?;
     if policy.len() > POLICY_BYTES_MAX {
-        return Err(limit_exceeded(format!("A policy has {POLICY_BYTES_MAX} bytes at most, this one {}.", policy.len())));
+        return Err(limit_exceeded(format!(
+            "A policy has {POLICY_BYTES_MAX} bytes at most, this one {}.",
+            policy.len()
+        )));
     }
     let is_object = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&policy);
-    let statements = is_object.map_err(|error| invalid_argument(format!("The policy is not a JSON object: {error}.")))?;
+    let statements =
+        is_object.map_err(|error| invalid_argument(format!("The policy is not a JSON object: {error}.")))?;
     if !statements.contains_key("Statement") {
         return Err(invalid_argument("The policy has no Statement."));
     }

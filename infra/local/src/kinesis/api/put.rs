@@ -6,12 +6,14 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::faults::Faults;
 use crate::kinesis::description::shard_id;
 use crate::kinesis::frame::Payload;
 use crate::kinesis::hash_key::HashKey;
 use crate::kinesis::sequence::SequenceNumber;
 use crate::kinesis::settings::{Distribution, Settings};
 use crate::kinesis::store::Store;
+use crate::kinesis::stream::Stream;
 use crate::kinesis::stream::put::{PutEntry, PutOutcome};
 use crate::wire::{Request, ServiceError};
 
@@ -116,7 +118,7 @@ impl Serialize for ShardId {
 }
 
 /// Puts up to 500 records; each has its own outcome.
-pub(super) async fn put_records(store: &Store, request: Request<'_>) -> Result<Vec<u8>, ServiceError> {
+pub(super) async fn put_records(store: &Store, faults: &Faults, request: Request<'_>) -> Result<Vec<u8>, ServiceError> {
     let input: PutRecordsInput<'_> = request.parse()?;
     let mut checks = Checks::default();
     let (name, arn) = (text(input.stream_name.as_ref()), text(input.stream_arn.as_ref()));
@@ -143,7 +145,8 @@ pub(super) async fn put_records(store: &Store, request: Request<'_>) -> Result<V
     if input.dry_run == Some(true) {
         return Err(dry_run());
     }
-    let outcomes = stream.put(&entries).await.map_err(|_not_base64| not_base64())?;
+    let struck = faults.strike_records(entries.len(), store.clock().now_ms()).unwrap_or_default();
+    let outcomes = put_unstruck(&stream, &entries, &struck).await.map_err(|_not_base64| not_base64())?;
     let records: Vec<RecordOutput<'_>> =
         outcomes.iter().map(|outcome| record_output(stream.name(), *outcome)).collect();
     let failed_record_count = records.iter().filter(|record| matches!(record, RecordOutput::Failed { .. })).count();
@@ -186,6 +189,27 @@ pub(super) async fn put_record(store: &Store, request: Request<'_>) -> Result<Ve
     }
 }
 
+/// Puts what no fault strikes; a struck record is throttled by the shard that it would have gone to.
+async fn put_unstruck(
+    stream: &Stream,
+    entries: &[PutEntry<'_>],
+    struck: &[bool],
+) -> Result<Vec<PutOutcome>, base64_simd::Error> {
+    if !struck.contains(&true) {
+        return stream.put(entries).await;
+    }
+    let is_struck = |index: usize| struck.get(index).copied().unwrap_or(false);
+    let left: Vec<PutEntry<'_>> =
+        entries.iter().enumerate().filter(|(index, _)| !is_struck(*index)).map(|(_, entry)| *entry).collect();
+    let mut outcomes = stream.put(&left).await?.into_iter();
+    let state = stream.state();
+    let all = entries.iter().enumerate().map(|(index, entry)| {
+        let throttled = PutOutcome::Throttled { shard: state.shard_of(entry.hash_key).unwrap_or(0) };
+        if is_struck(index) { throttled } else { outcomes.next().unwrap_or(PutOutcome::Failed) }
+    });
+    Ok(all.collect())
+}
+
 fn encryption(settings: &Settings) -> Option<&'static str> {
     settings.encryption_key.as_ref().map(|_| "KMS")
 }
@@ -204,11 +228,7 @@ fn record_output(stream: &str, outcome: PutOutcome) -> RecordOutput<'static> {
 }
 
 /// Checks a record's shape. `place` names it within the request. Returns the length of its data.
-fn check(
-    checks: &mut Checks,
-    record: &RecordInput<'_>,
-    place: impl Fn() -> String,
-) -> Result<usize, ServiceError> {
+fn check(checks: &mut Checks, record: &RecordInput<'_>, place: impl Fn() -> String) -> Result<usize, ServiceError> {
     let field = |name: &str| format!("{}{name}", place());
     let Some(data) = &record.data else {
         checks.required(&field("data"), None::<()>);

@@ -38,7 +38,8 @@ async fn set(
     checks.stream(&input.stream);
     let asked = checks.required("retentionPeriodHours", input.hours);
     checks.finish()?;
-    let in_range = u32::try_from(asked).ok().filter(|hours| (RETENTION_HOURS_MIN..=RETENTION_HOURS_MAX).contains(hours));
+    let in_range =
+        u32::try_from(asked).ok().filter(|hours| (RETENTION_HOURS_MIN..=RETENTION_HOURS_MAX).contains(hours));
     let Some(hours) = in_range else {
         return Err(invalid_argument(format!(
             "Retention period must be between {RETENTION_HOURS_MIN} and {RETENTION_HOURS_MAX} hours, not {asked}."

@@ -124,9 +124,8 @@ pub(super) fn list_shards(store: &Store, request: Request<'_>) -> Result<Vec<u8>
     };
     let state = stream.state();
     let horizon_ms = state.horizon_ms(now_ms);
-    let is_given = |shard: &&ShardDescription| {
-        after.is_none_or(|after| shard.number > after) && filter.passes(shard, horizon_ms)
-    };
+    let is_given =
+        |shard: &&ShardDescription| after.is_none_or(|after| shard.number > after) && filter.passes(shard, horizon_ms);
     let mut shards = state.shards.iter().map(|shard| &*shard.description).filter(is_given);
     let given: Vec<&ShardDescription> = shards.by_ref().take(page).collect();
     let next_token = shards.next().and(given.last()).map(|last| {

@@ -121,11 +121,7 @@ async fn write(state: &StreamState, lanes: Vec<Lane>, outcomes: &mut [PutOutcome
     closed
 }
 
-fn lane_of<'a>(
-    state: &'a StreamState,
-    lanes: &'a mut [Lane],
-    at: Option<usize>,
-) -> Option<(&'a Shard, &'a mut Lane)> {
+fn lane_of<'a>(state: &'a StreamState, lanes: &'a mut [Lane], at: Option<usize>) -> Option<(&'a Shard, &'a mut Lane)> {
     Some((state.open.get(at?)?, lanes.get_mut(at?)?))
 }
 

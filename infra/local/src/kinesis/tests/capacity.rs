@@ -123,7 +123,7 @@ async fn warm_throughput_needs_a_commitment() {
     let on_demand = client.create_stream().stream_name("s").stream_mode_details(mode(StreamMode::OnDemand));
     on_demand.send().await.unwrap();
     let warm = async |mibps: i32| {
-        client.update_stream_warm_throughput().stream_name("s").warm_throughput_mi_bps(mibps).send().await
+        client.update_stream_warm_throughput().stream_name("s").warm_throughput_mibps(mibps).send().await
     };
     assert_eq!(code(&warm(10).await.unwrap_err()), "InvalidArgumentException");
     let commit = async |status: MinimumThroughputBillingCommitmentInputStatus| {
@@ -135,9 +135,9 @@ async fn warm_throughput_needs_a_commitment() {
     type Output = MinimumThroughputBillingCommitmentOutputStatus;
     assert_eq!(commit(Input::Enabled).await, Output::Enabled);
     let answer = warm(10).await.unwrap().warm_throughput.unwrap();
-    assert_eq!((answer.target_mi_bps, answer.current_mi_bps), (Some(10), Some(10)));
+    assert_eq!((answer.target_mibps, answer.current_mibps), (Some(10), Some(10)));
     let answer = warm(5).await.unwrap().warm_throughput.unwrap();
-    assert_eq!((answer.target_mi_bps, answer.current_mi_bps), (Some(5), Some(10)));
+    assert_eq!((answer.target_mibps, answer.current_mibps), (Some(5), Some(10)));
     assert_eq!(code(&warm(10_241).await.unwrap_err()), "LimitExceededException");
     assert_eq!(commit(Input::Disabled).await, Output::EnabledUntilEarliestAllowedEnd);
     let settings = client.describe_account_settings().send().await.unwrap();
@@ -163,7 +163,9 @@ async fn records_are_as_large_as_their_stream_allows() {
     put(1_048_575).await.unwrap();
     assert_eq!(code(&put(1_048_576).await.unwrap_err()), "InvalidArgumentException");
     assert_eq!(code(&put(1_048_577).await.unwrap_err()), "ValidationException");
-    let resize = async |kib: i32| fixture.client.update_max_record_size().stream_arn(ARN).max_record_size_in_kib(kib).send().await;
+    let resize = async |kib: i32| {
+        fixture.client.update_max_record_size().stream_arn(ARN).max_record_size_in_kib(kib).send().await
+    };
     for kib in [1_023, 10_241] {
         assert_eq!(code(&resize(kib).await.unwrap_err()), "ValidationException");
     }

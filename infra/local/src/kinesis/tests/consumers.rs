@@ -52,6 +52,17 @@ async fn next(events: &mut Events) -> Option<SubscribeToShardEvent> {
     }
 }
 
+/// The error that ends the events.
+async fn ending(events: &mut Events) -> SubscribeToShardEventStreamError {
+    loop {
+        match events.recv().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("the events ended without a reason"),
+            Err(error) => return error.into_service_error(),
+        }
+    }
+}
+
 fn texts(event: &SubscribeToShardEvent) -> Vec<String> {
     event.records.iter().map(|record| String::from_utf8(record.data.as_ref().to_vec()).unwrap()).collect()
 }
@@ -82,7 +93,8 @@ async fn consumers_are_registered_within_their_limit() {
     let summary = client.describe_stream_summary().stream_name("s").send().await.unwrap();
     assert_eq!(summary.stream_description_summary.unwrap().consumer_count, Some(20));
     let by_name = client.describe_stream_consumer().stream_arn(ARN).consumer_name("c07").send().await.unwrap();
-    let by_arn = client.describe_stream_consumer().consumer_arn(&arn).send().await.unwrap().consumer_description.unwrap();
+    let by_arn =
+        client.describe_stream_consumer().consumer_arn(&arn).send().await.unwrap().consumer_description.unwrap();
     assert_eq!(by_name.consumer_description.unwrap().stream_arn, ARN);
     assert_eq!(by_arn.consumer_name, "c00");
     let neither = client.describe_stream_consumer().stream_arn(ARN).send().await.unwrap_err();
@@ -143,25 +155,11 @@ async fn one_subscription_at_a_time() {
     assert_eq!(refused, "ResourceInUseException");
     fixture.clock.jump(5_000);
     let mut second = subscribe(&fixture, &consumer, from(Start::TrimHorizon)).await.unwrap();
-    let ended = loop {
-        match first.recv().await {
-            Ok(Some(_)) => {}
-            Ok(None) => panic!("no reason"),
-            Err(error) => break code(&error),
-        }
-    };
-    assert_eq!(ended, "ResourceInUseException");
+    assert!(ending(&mut first).await.is_resource_in_use_exception());
     put(&fixture, "one").await;
     assert_eq!(texts(&next(&mut second).await.unwrap()), ["one"]);
     fixture.client.deregister_stream_consumer().consumer_arn(&consumer).send().await.unwrap();
-    let ended = loop {
-        match second.recv().await {
-            Ok(Some(_)) => {}
-            Ok(None) => panic!("no reason"),
-            Err(error) => break code(&error),
-        }
-    };
-    assert_eq!(ended, "ResourceNotFoundException");
+    assert!(ending(&mut second).await.is_resource_not_found_exception());
 }
 
 #[tokio::test]
@@ -191,7 +189,10 @@ async fn bad_subscriptions_are_refused() {
         fixture.cloud.kinesis().answer("SubscribeToShard", request).await.unwrap_err().to_string()
     };
     let text = call("{}".to_owned()).await;
-    assert!(text.starts_with("ValidationException: 4 validation errors detected: Value null at 'consumerARN'"), "{text}");
+    assert!(
+        text.starts_with("ValidationException: 4 validation errors detected: Value null at 'consumerARN'"),
+        "{text}"
+    );
     let body = |consumer: &str, shard: &str, rest: &str| {
         format!(r#"{{"ConsumerARN":"{consumer}","ShardId":"{shard}","StartingPosition":{{"Type":"LATEST"}}{rest}}}"#)
     };
@@ -220,7 +221,10 @@ async fn events_go_over_http_2_in_cbor() {
         .body(Full::new(crate::cbor::to_vec(&body).unwrap().into()))
         .unwrap();
     let answer = client.request(request).await.unwrap();
-    assert_eq!((answer.version(), answer.headers()["content-type"].as_bytes()), (Version::HTTP_2, b"application/vnd.amazon.eventstream".as_slice()));
+    assert_eq!(
+        (answer.version(), answer.headers()["content-type"].as_bytes()),
+        (Version::HTTP_2, b"application/vnd.amazon.eventstream".as_slice())
+    );
     let mut body = answer.into_body();
     let mut messages = Vec::new();
     while messages.len() < 2 {
