@@ -19,7 +19,7 @@ const RULES_MAX: usize = 64;
 const DELAY_MS_MAX: u64 = 600_000;
 
 /// What a struck call meets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
     /// The whole call is throttled, as `ProvisionedThroughputExceededException`.

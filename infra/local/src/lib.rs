@@ -2,8 +2,8 @@
 //!
 //! The local cloud is the AWS services that the pipeline uses, on one loopback port, durable and with their limits:
 //! [`cloud`] starts it, [`kinesis`], [`firehose`], [`s3`], [`glue`], [`athena`] and [`lambda`] are its services.
-//! [`pipeline`] runs every stage on it. The `millrace` command is [`cli`] (what is typed), [`demo`], [`up`], [`ask`] and
-//! [`audit`].
+//! [`pipeline`] runs every stage on it. The `millrace` command is [`cli`] (what is typed), [`demo`], [`up`], [`ask`],
+//! [`audit`] and [`fault`].
 
 pub mod ask;
 pub mod athena;
@@ -15,6 +15,7 @@ pub mod clock;
 pub mod cloud;
 pub mod data_dir;
 pub mod demo;
+pub mod fault;
 pub mod faults;
 pub mod firehose;
 pub mod glue;

@@ -7,7 +7,7 @@ use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
 use millrace::cli::{Cli, Command};
-use millrace::{ask, demo, up};
+use millrace::{ask, demo, fault, up};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -21,6 +21,7 @@ async fn main() -> ExitCode {
         Command::Query(arguments) => ask::query(arguments).await,
         Command::Report(arguments) => ask::named_report(arguments).await,
         Command::Audit(arguments) => ask::audit(arguments).await,
+        Command::Fault(arguments) => fault::run(arguments).await,
     };
     match outcome {
         Ok(code) => code,
