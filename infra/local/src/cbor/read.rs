@@ -112,19 +112,6 @@ impl<'de> Reader<'de> {
         }
     }
 
-    fn simple<V: Visitor<'de>>(&mut self, head: Head, visitor: V) -> Result<V::Value, CborError> {
-        // The argument's width tells floats from simple values.
-        match (head.byte & 0x1f, head.argument) {
-            (20, _) => visitor.visit_bool(false),
-            (21, _) => visitor.visit_bool(true),
-            (22 | 23, _) => visitor.visit_unit(),
-            (25, Some(bits)) => visitor.visit_f64(half(u16::try_from(bits).unwrap_or(0))),
-            (26, Some(bits)) => visitor.visit_f64(f64::from(f32::from_bits(u32::try_from(bits).unwrap_or(0)))),
-            (27, Some(bits)) => visitor.visit_f64(f64::from_bits(bits)),
-            _ => Err(CborError::Unexpected { byte: head.byte }),
-        }
-    }
-
     fn nested<T>(
         &mut self,
         length: Option<u64>,
@@ -226,7 +213,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
             },
             (4, length) => self.nested(length, |items| visitor.visit_seq(items)),
             (5, length) => self.nested(length, |items| visitor.visit_map(items)),
-            (7, _) => self.simple(head, visitor),
+            (7, _) => simple(head, visitor),
             _ => Err(CborError::Unexpected { byte: head.byte }),
         }
     }
@@ -271,6 +258,20 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
         seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+/// A truth, nothing, or a float.
+fn simple<'de, V: Visitor<'de>>(head: Head, visitor: V) -> Result<V::Value, CborError> {
+    // The argument's width tells floats from simple values.
+    match (head.byte & 0x1f, head.argument) {
+        (20, _) => visitor.visit_bool(false),
+        (21, _) => visitor.visit_bool(true),
+        (22 | 23, _) => visitor.visit_unit(),
+        (25, Some(bits)) => visitor.visit_f64(half(u16::try_from(bits).unwrap_or(0))),
+        (26, Some(bits)) => visitor.visit_f64(f64::from(f32::from_bits(u32::try_from(bits).unwrap_or(0)))),
+        (27, Some(bits)) => visitor.visit_f64(f64::from_bits(bits)),
+        _ => Err(CborError::Unexpected { byte: head.byte }),
     }
 }
 

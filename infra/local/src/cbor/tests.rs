@@ -28,6 +28,14 @@ struct Everything {
     time: Time,
 }
 
+#[derive(Debug, Deserialize)]
+struct Jackson<'a> {
+    a: String,
+    b: (u8, f64),
+    #[serde(borrow)]
+    c: std::borrow::Cow<'a, [u8]>,
+}
+
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
     digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
@@ -57,13 +65,6 @@ fn the_bytes_are_golden() {
 fn what_jackson_writes_is_read() {
     // Indefinite map, array, text in two pieces and bytes in two pieces.
     let bytes = hex("bf 61 61 7f 6162 6163 ff 61 62 9f 01 f97e00 ff 61 63 5f 41 01 42 02 03 ff ff");
-    #[derive(Debug, Deserialize)]
-    struct Jackson<'a> {
-        a: String,
-        b: (u8, f64),
-        #[serde(borrow)]
-        c: std::borrow::Cow<'a, [u8]>,
-    }
     let read: Jackson<'_> = from_slice(&bytes).unwrap();
     assert_eq!((read.a.as_str(), read.b.0), ("bc", 1));
     assert!(read.b.1.is_nan());

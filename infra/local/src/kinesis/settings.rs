@@ -59,7 +59,7 @@ pub(super) enum Distribution {
     Auto,
 }
 
-/// A metric per shard. Asked for and listed; nothing is sent to CloudWatch from here.
+/// A metric per shard. Asked for and listed; no metrics leave this store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum ShardMetric {
     IncomingBytes,

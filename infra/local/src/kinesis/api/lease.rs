@@ -32,8 +32,10 @@ pub(super) type Ending = watch::Receiver<Option<End>>;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Subscriptions {
     /// By the consumer's ARN and the shard's number. Held for look-ups.
-    leases: Arc<Mutex<HashMap<(String, u64), Lease>>>,
+    leases: Arc<Mutex<Leases>>,
 }
+
+type Leases = HashMap<(String, u64), Lease>;
 
 #[derive(Debug)]
 struct Lease {
@@ -78,7 +80,7 @@ impl Subscriptions {
         }
     }
 
-    fn leases(&self) -> MutexGuard<'_, HashMap<(String, u64), Lease>> {
+    fn leases(&self) -> MutexGuard<'_, Leases> {
         self.leases.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

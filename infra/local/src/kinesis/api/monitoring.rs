@@ -23,6 +23,8 @@ const METRICS: &[(&str, Option<ShardMetric>)] = &[
     ("ALL", None),
 ];
 
+type Metrics = BTreeSet<ShardMetric>;
+
 #[derive(Deserialize)]
 struct Input {
     #[serde(flatten)]
@@ -37,8 +39,8 @@ struct Output {
     stream_name: String,
     #[serde(rename = "StreamARN")]
     stream_arn: String,
-    current_shard_level_metrics: BTreeSet<ShardMetric>,
-    desired_shard_level_metrics: BTreeSet<ShardMetric>,
+    current_shard_level_metrics: Metrics,
+    desired_shard_level_metrics: Metrics,
 }
 
 /// Adds metrics per shard.
@@ -54,7 +56,7 @@ pub(super) async fn disable(store: &Store, request: Request<'_>) -> Result<Vec<u
 async fn change(
     store: &Store,
     request: Request<'_>,
-    combine: fn(&BTreeSet<ShardMetric>, &BTreeSet<ShardMetric>) -> BTreeSet<ShardMetric>,
+    combine: fn(&Metrics, &Metrics) -> Metrics,
 ) -> Result<Vec<u8>, ServiceError> {
     let input: Input = request.parse()?;
     let mut checks = Checks::default();
@@ -63,7 +65,7 @@ async fn change(
         checks.length("shardLevelMetrics", names.len(), 1, 7);
     }
     let names = checks.required("shardLevelMetrics", input.metrics);
-    let mut asked = BTreeSet::new();
+    let mut asked = Metrics::new();
     for name in names.iter().take(8) {
         match checks.choice("shardLevelMetrics", Some(name), METRICS) {
             Some(Some(metric)) => drop(asked.insert(metric)),

@@ -217,13 +217,15 @@ pub(super) async fn merge_shards(store: &Store, request: Request<'_>) -> Result<
     refuse_on_demand(&stream)?;
     let number = parse_shard_id(id).ok_or_else(|| shard_not_found(stream.name(), id))?;
     let adjacent_number = parse_shard_id(adjacent).ok_or_else(|| shard_not_found(stream.name(), adjacent))?;
-    stream.merge(number, adjacent_number).await.map_err(|error| match error {
-        ReshardError::NotAdjacent => invalid_argument(format!(
-            "Shards {id} and {adjacent} in stream {} under account {ACCOUNT} are not an adjacent pair of shards \
-             eligible for merging",
-            stream.name()
-        )),
-        other => reshard_failure(&stream, &other),
+    stream.merge(number, adjacent_number).await.map_err(|error| {
+        if let ReshardError::NotAdjacent = error {
+            return invalid_argument(format!(
+                "Shards {id} and {adjacent} in stream {} under account {ACCOUNT} are not an adjacent pair of shards \
+                 eligible for merging",
+                stream.name()
+            ));
+        }
+        reshard_failure(&stream, &error)
     })?;
     Ok(Vec::new())
 }

@@ -10,14 +10,16 @@ use super::StreamRef;
 /// Faults named in one answer at most; the rest are only counted, so that 500 bad records do not make a huge answer.
 const FAULTS_NAMED_MAX: usize = 20;
 
+/// A pattern as the service's model writes it, and its check.
+type Pattern = (&'static str, fn(&str) -> bool);
+
 /// What a text must be.
 #[derive(Debug)]
 pub(super) struct TextRule {
     /// Characters.
     min: usize,
     max: usize,
-    /// As the service's model writes it, and the check.
-    pattern: Option<(&'static str, fn(&str) -> bool)>,
+    pattern: Option<Pattern>,
 }
 
 /// Names of streams, consumers and shards.

@@ -11,6 +11,9 @@ use super::operations::code;
 use super::*;
 
 const ARN: &str = "arn:aws:kinesis:us-east-1:000000000000:stream/s";
+type Input = MinimumThroughputBillingCommitmentInputStatus;
+type Output = MinimumThroughputBillingCommitmentOutputStatus;
+
 const DAY_MS: i64 = 24 * 3_600_000;
 
 fn mode(mode: StreamMode) -> StreamModeDetails {
@@ -126,13 +129,11 @@ async fn warm_throughput_needs_a_commitment() {
         client.update_stream_warm_throughput().stream_name("s").warm_throughput_mibps(mibps).send().await
     };
     assert_eq!(code(&warm(10).await.unwrap_err()), "InvalidArgumentException");
-    let commit = async |status: MinimumThroughputBillingCommitmentInputStatus| {
+    let commit = async |status: Input| {
         let commitment = MinimumThroughputBillingCommitmentInput::builder().status(status).build().unwrap();
         let update = client.update_account_settings().minimum_throughput_billing_commitment(commitment);
         update.send().await.unwrap().minimum_throughput_billing_commitment.unwrap().status
     };
-    type Input = MinimumThroughputBillingCommitmentInputStatus;
-    type Output = MinimumThroughputBillingCommitmentOutputStatus;
     assert_eq!(commit(Input::Enabled).await, Output::Enabled);
     let answer = warm(10).await.unwrap().warm_throughput.unwrap();
     assert_eq!((answer.target_mibps, answer.current_mibps), (Some(10), Some(10)));

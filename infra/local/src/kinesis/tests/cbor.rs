@@ -106,7 +106,7 @@ impl serde::Serialize for Java<'_> {
                 }
                 items.end()
             }
-            other => other.serialize(serializer),
+            leaf @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => leaf.serialize(serializer),
         }
     }
 }
