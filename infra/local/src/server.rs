@@ -1,7 +1,8 @@
 //! The one door of the local cloud: an HTTP/1.1 and HTTP/2 listener that hands each request to its service.
 //!
-//! The JSON services are told by `X-Amz-Target`, and Kinesis speaks CBOR too; whatever has none is S3. Any credentials are taken. Connections,
-//! bodies, the bytes of all bodies together and the time for each are bounded.
+//! The JSON services are told by `X-Amz-Target`, and Kinesis speaks CBOR too; Lambda is told by its paths; whatever
+//! has neither is S3. Any credentials are taken. Connections, bodies, the bytes of all bodies together and the time for
+//! each are bounded.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -28,6 +29,7 @@ use crate::faults::Fate;
 use crate::firehose::Firehose;
 use crate::glue::Glue;
 use crate::kinesis::{self, Answer, Kinesis, Subscription};
+use crate::lambda::{Lambda, api};
 use crate::s3::S3;
 use crate::wire::{self, Protocol, ServiceError};
 
@@ -66,6 +68,7 @@ pub(crate) struct Services {
     pub(crate) glue: Glue,
     pub(crate) athena: Athena,
     pub(crate) s3: S3,
+    pub(crate) lambda: Lambda,
 }
 
 /// What all connections share.
@@ -131,8 +134,13 @@ impl Door {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
         let target = request.headers().get("x-amz-target").map(HeaderValue::as_bytes);
         let Some(target) = target else {
-            let is_admin = request.uri().path().starts_with(admin::PREFIX);
-            return Ok(if is_admin { self.answer_admin(request).await } else { self.answer_s3(request).await });
+            let path = request.uri().path();
+            let (is_admin, is_lambda) = (path.starts_with(admin::PREFIX), api::is_lambda(path));
+            return Ok(match (is_admin, is_lambda) {
+                (true, _) => self.answer_admin(request).await,
+                (false, true) => self.answer_lambda(request).await,
+                (false, false) => self.answer_s3(request).await,
+            });
         };
         let target = String::from_utf8_lossy(target).into_owned();
         let operation = target.strip_prefix("Kinesis_20131202.");
@@ -165,7 +173,7 @@ impl Door {
 
     async fn answer_admin(&self, request: Request<Incoming>) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        let body = match read_body(body).await {
+        let (_room, body) = match self.body(body).await {
             Ok(body) => body,
             Err(error) => return response(Err(error), Protocol::Json, None),
         };
@@ -198,16 +206,7 @@ impl Door {
         request: Request<Incoming>,
         protocol: Protocol,
     ) -> Result<Answer, ServiceError> {
-        let size = request.body().size_hint();
-        let announced = usize::try_from(size.lower()).unwrap_or(usize::MAX);
-        if announced > JSON_BODY_BYTES_MAX {
-            return Err(body_too_large());
-        }
-        // A body that does not say its length may have all that is allowed.
-        let bytes = if size.exact().is_some() { announced } else { JSON_BODY_BYTES_MAX };
-        let kib = u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX);
-        let _room = self.body_kib.acquire_many(kib).await.expect("the semaphore is never closed");
-        let body = read_body(request.into_body()).await?;
+        let (_room, body) = self.body(request.into_body()).await?;
         let services = &self.services;
         match (target.split_once('.'), protocol) {
             (Some(("Kinesis_20131202", operation)), _) => {
@@ -229,6 +228,31 @@ impl Door {
             Some(("AmazonAthena", operation)) => services.athena.call(operation, body).await,
             Some((service, operation)) => Err(ServiceError::not_here(service, operation)),
             None => Err(ServiceError::client("UnknownOperationException", "X-Amz-Target names no service")),
+        }
+    }
+
+    /// Reads a body of bounded size, within the room that all bodies share.
+    async fn body(&self, body: Incoming) -> Result<(SemaphorePermit<'_>, Bytes), ServiceError> {
+        let size = body.size_hint();
+        let announced = usize::try_from(size.lower()).unwrap_or(usize::MAX);
+        if announced > JSON_BODY_BYTES_MAX {
+            return Err(body_too_large());
+        }
+        // A body that does not say its length may have all that is allowed.
+        let bytes = if size.exact().is_some() { announced } else { JSON_BODY_BYTES_MAX };
+        let kib = u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX);
+        let room = self.body_kib.acquire_many(kib).await.expect("the semaphore is never closed");
+        Ok((room, read_body(body).await?))
+    }
+
+    async fn answer_lambda(&self, request: Request<Incoming>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        match self.body(body).await {
+            Ok((_room, body)) => {
+                let answer = self.services.lambda.handle(&parts.method, parts.uri.path(), &parts.headers, body).await;
+                answer.map(|body| body.map_err(|never| match never {}).boxed_unsync())
+            }
+            Err(error) => response(Err(error), Protocol::Json, None),
         }
     }
 
