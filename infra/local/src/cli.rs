@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::faults::FaultKind;
+
 /// A serverless ad-request pipeline, all of it on this machine.
 ///
 /// Without a subcommand it runs the demo: the local cloud and every stage, half a minute of traffic from screens,
@@ -44,6 +46,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Prove that every accepted event is a row, a counted duplicate or a failed event.
     Audit(AuditArgs),
+    /// Make a running local cloud fail on purpose; without a kind, show what holds.
+    Fault(FaultArgs),
 }
 
 /// Where the pipeline runs.
@@ -198,4 +202,33 @@ pub struct AuditArgs {
     /// Which pipeline.
     #[command(flatten)]
     pub target: TargetArgs,
+}
+
+/// `fault`.
+#[derive(Debug, Clone, Args)]
+pub struct FaultArgs {
+    /// What struck calls meet.
+    #[arg(value_enum)]
+    pub kind: Option<FaultKind>,
+    /// Operation of Kinesis that is struck, such as `PutRecords`; can be repeated. Without one, all are.
+    #[arg(long, value_name = "NAME")]
+    pub operation: Vec<String>,
+    /// How likely a call (for `record`: a record) is struck, 0 to 1.
+    #[arg(long, default_value_t = 1.0, value_name = "P")]
+    pub probability: f64,
+    /// How long; without it until `--clear`, or until the local cloud stops.
+    #[arg(long, value_name = "SECONDS")]
+    pub seconds: Option<u32>,
+    /// How late answers come, for `slow`.
+    #[arg(long, default_value_t = 1_000, value_name = "MS")]
+    pub delay_ms: u64,
+    /// Seed of the dice: the same seed strikes the same calls.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+    /// Take all faults away first.
+    #[arg(long)]
+    pub clear: bool,
+    /// The local cloud.
+    #[arg(long, default_value = "http://127.0.0.1:4566", value_name = "URL", value_parser = endpoint)]
+    pub endpoint: String,
 }

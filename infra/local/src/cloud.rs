@@ -172,6 +172,7 @@ impl Cloud {
     /// is buffered, then the logs.
     pub async fn shutdown(self) {
         self.services.lambda.stop().await;
+        self.services.kinesis.end_subscriptions();
         self.stop.cancel();
         if let Err(error) = self.server.await {
             tracing::error!(%error, "the server did not end well");

@@ -2,12 +2,13 @@
 //!
 //! The local cloud is the AWS services that the pipeline uses, on one loopback port, durable and with their limits:
 //! [`cloud`] starts it, [`kinesis`], [`firehose`], [`s3`], [`glue`], [`athena`] and [`lambda`] are its services.
-//! [`pipeline`] runs every stage on it. The `millrace` command is [`cli`] (what is typed), [`demo`], [`up`], [`ask`] and
-//! [`audit`].
+//! [`pipeline`] runs every stage on it. The `millrace` command is [`cli`] (what is typed), [`demo`], [`up`], [`ask`],
+//! [`audit`] and [`fault`].
 
 pub mod ask;
 pub mod athena;
 pub mod audit;
+pub mod cbor;
 pub mod cli;
 pub mod clients;
 pub mod clock;
@@ -15,6 +16,8 @@ pub mod cloud;
 pub mod command;
 pub mod data_dir;
 pub mod demo;
+pub mod fault;
+pub mod faults;
 pub mod firehose;
 pub mod glue;
 pub mod kinesis;

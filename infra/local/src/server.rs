@@ -1,17 +1,18 @@
 //! The one door of the local cloud: an HTTP/1.1 and HTTP/2 listener that hands each request to its service.
 //!
-//! The JSON services are told by `X-Amz-Target`, Lambda by its paths; whatever has neither is S3. Any credentials are taken. Connections,
-//! bodies, the bytes of all bodies together and the time for each are bounded.
+//! The JSON services are told by `X-Amz-Target`, and Kinesis speaks CBOR too; Lambda is told by its paths; whatever
+//! has neither is S3. Any credentials are taken. Connections, bodies, the bytes of all bodies together and the time for
+//! each are bounded.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use futures::stream;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Body as _, Incoming};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody};
+use hyper::body::{Body as _, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -24,12 +25,15 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::athena::Athena;
+use crate::faults::Fate;
 use crate::firehose::Firehose;
 use crate::glue::Glue;
-use crate::kinesis::Kinesis;
+use crate::kinesis::{self, Answer, Kinesis, Subscription};
 use crate::lambda::{Lambda, api};
 use crate::s3::S3;
-use crate::wire::ServiceError;
+use crate::wire::{self, Protocol, ServiceError};
+
+mod admin;
 
 /// Connections at once; more wait in the listener's queue.
 const CONNECTIONS_MAX: usize = 4_096;
@@ -44,14 +48,17 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// The pause after a connection that could not be accepted, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-const JSON: &str = "application/x-amz-json-1.1";
-
 type Body = UnsyncBoxBody<Bytes, BrokenBody>;
 
 /// An answer's body broke off while it was read from the disk.
 #[derive(Debug, thiserror::Error)]
 #[error("the body of an answer broke off")]
 struct BrokenBody(#[source] Box<dyn std::error::Error + Send + Sync>);
+
+/// The connection is cut before its answer, as a fault that was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("cut by a fault that was asked for")]
+struct Cut;
 
 /// The services behind the door.
 #[derive(Debug)]
@@ -104,7 +111,7 @@ pub(crate) async fn serve(listener: TcpListener, services: Arc<Services>, stop: 
         let door = Arc::clone(&door);
         let service = service_fn(move |request| {
             let door = Arc::clone(&door);
-            async move { Ok::<_, Infallible>(door.answer(request).await) }
+            async move { door.answer(request).await }
         });
         let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
         let (connection, cut_off) = (graceful.watch(connection), cut_off.clone());
@@ -123,31 +130,104 @@ pub(crate) async fn serve(listener: TcpListener, services: Arc<Services>, stop: 
 }
 
 impl Door {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    /// An error cuts the connection, which only a fault that was asked for does.
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
         let target = request.headers().get("x-amz-target").map(HeaderValue::as_bytes);
         let Some(target) = target else {
-            let is_lambda = api::is_lambda(request.uri().path());
-            return if is_lambda { self.answer_lambda(request).await } else { self.answer_s3(request).await };
+            let path = request.uri().path();
+            let (is_admin, is_lambda) = (path.starts_with(admin::PREFIX), api::is_lambda(path));
+            return Ok(match (is_admin, is_lambda) {
+                (true, _) => self.answer_admin(request).await,
+                (false, true) => self.answer_lambda(request).await,
+                (false, false) => self.answer_s3(request).await,
+            });
         };
         let target = String::from_utf8_lossy(target).into_owned();
-        let content_type = request.headers().get(header::CONTENT_TYPE).cloned();
-        let result = match check_json(request.method(), content_type.as_ref()) {
-            Ok(()) => self.answer_json(&target, request).await,
-            Err(error) => Err(error),
-        };
-        json_response(result, content_type)
+        let operation = target.strip_prefix("Kinesis_20131202.");
+        match operation.map_or(Fate::Answer, |operation| self.strike(operation)) {
+            Fate::Answer => Ok(self.answer_service(target, request).await),
+            Fate::Refuse(error) => {
+                let content_type = request.headers().get(header::CONTENT_TYPE).cloned();
+                let protocol = protocol_of(content_type.as_ref());
+                // A request that is not read to its end would take its connection with it.
+                let _read = read_body(request.into_body()).await;
+                Ok(response(Err(error), protocol, content_type))
+            }
+            Fate::Delay(delay) => {
+                let answer = self.answer_service(target, request).await;
+                sleep(delay).await;
+                Ok(answer)
+            }
+            Fate::Hang => std::future::pending().await,
+            Fate::Cut => {
+                self.answer_service(target, request).await;
+                Err(Cut)
+            }
+        }
     }
 
-    async fn answer_json(&self, target: &str, request: Request<Incoming>) -> Result<Vec<u8>, ServiceError> {
+    fn strike(&self, operation: &str) -> Fate {
+        let kinesis = &self.services.kinesis;
+        kinesis.faults().strike(operation, kinesis.store().clock().now_ms())
+    }
+
+    async fn answer_admin(&self, request: Request<Incoming>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let (_room, body) = match self.body(body).await {
+            Ok(body) => body,
+            Err(error) => return response(Err(error), Protocol::Json, None),
+        };
+        let kinesis = &self.services.kinesis;
+        let asked = (&parts.method, parts.uri.path());
+        let (status, body) = admin::answer(kinesis.faults(), asked, &body, kinesis.store().clock().now_ms());
+        let mut answer = response(Ok(body), Protocol::Json, None);
+        *answer.status_mut() = status;
+        answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        answer
+    }
+
+    async fn answer_service(&self, target: String, request: Request<Incoming>) -> Response<Body> {
+        let content_type = request.headers().get(header::CONTENT_TYPE).cloned();
+        let protocol = protocol_of(content_type.as_ref());
+        let result = match check_method(request.method()) {
+            Ok(()) => self.answer_target(&target, request, protocol).await,
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(Answer::Whole(body)) => response(Ok(body), protocol, content_type),
+            Ok(Answer::Events(subscription)) => events_response(*subscription),
+            Err(error) => response(Err(error), protocol, content_type),
+        }
+    }
+
+    async fn answer_target(
+        &self,
+        target: &str,
+        request: Request<Incoming>,
+        protocol: Protocol,
+    ) -> Result<Answer, ServiceError> {
         let (_room, body) = self.body(request.into_body()).await?;
         let services = &self.services;
-        match target.split_once('.') {
-            Some(("Kinesis_20131202", operation)) => services.kinesis.call(operation, &body).await,
-            Some(("Firehose_20150804", operation)) => services.firehose.call(operation, &body).await,
-            Some(("AWSGlue", operation)) => services.glue.call(operation, &body).await,
-            Some(("AmazonAthena", operation)) => services.athena.call(operation, &body).await,
+        match (target.split_once('.'), protocol) {
+            (Some(("Kinesis_20131202", operation)), _) => {
+                services.kinesis.answer(operation, wire::Request { protocol, body: &body }).await
+            }
+            (target, Protocol::Json) => self.answer_json(target, &body).await.map(Answer::Whole),
+            (_, Protocol::Cbor) => {
+                let message = format!("{target} is served in JSON, not in CBOR.");
+                Err(ServiceError { status: 415, code: "UnsupportedMediaTypeException", message })
+            }
+        }
+    }
+
+    async fn answer_json(&self, target: Option<(&str, &str)>, body: &[u8]) -> Result<Vec<u8>, ServiceError> {
+        let services = &self.services;
+        match target {
+            Some(("Firehose_20150804", operation)) => services.firehose.call(operation, body).await,
+            Some(("AWSGlue", operation)) => services.glue.call(operation, body).await,
+            Some(("AmazonAthena", operation)) => services.athena.call(operation, body).await,
             Some((service, operation)) => Err(ServiceError::not_here(service, operation)),
-            None => Err(ServiceError::client("UnknownOperationException", format!("no service in target {target}"))),
+            None => Err(ServiceError::client("UnknownOperationException", "X-Amz-Target names no service")),
         }
     }
 
@@ -172,7 +252,7 @@ impl Door {
                 let answer = self.services.lambda.handle(&parts.method, parts.uri.path(), &parts.headers, body).await;
                 answer.map(|body| body.map_err(|never| match never {}).boxed_unsync())
             }
-            Err(error) => json_response(Err(error), None),
+            Err(error) => response(Err(error), Protocol::Json, None),
         }
     }
 
@@ -182,24 +262,23 @@ impl Door {
             Err(error) => {
                 tracing::error!(?error, "S3 could not answer");
                 let error = ServiceError::internal("InternalFailure", "S3 could not answer");
-                json_response(Err(error), None)
+                response(Err(error), Protocol::Json, None)
             }
         }
     }
 }
 
-/// The protocol is JSON 1.0 or 1.1 by POST.
-fn check_json(method: &Method, content_type: Option<&HeaderValue>) -> Result<(), ServiceError> {
-    if method != Method::POST {
-        return Err(ServiceError::client("UnknownOperationException", format!("{method} is not POST")));
+fn check_method(method: &Method) -> Result<(), ServiceError> {
+    if method == Method::POST {
+        return Ok(());
     }
+    Err(ServiceError::client("UnknownOperationException", format!("{method} is not POST")))
+}
+
+/// CBOR says so; whatever says nothing, or anything else, is taken for JSON.
+fn protocol_of(content_type: Option<&HeaderValue>) -> Protocol {
     let is_cbor = content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/x-amz-cbor"));
-    if is_cbor {
-        let message = "CBOR is not served by the Millrace local cloud, only JSON; AWS SDKs for Java use JSON with \
-                       AWS_CBOR_DISABLE=true";
-        return Err(ServiceError { status: 415, code: "UnsupportedMediaTypeException", message: message.to_owned() });
-    }
-    Ok(())
+    if is_cbor { Protocol::Cbor } else { Protocol::Json }
 }
 
 async fn read_body(body: Incoming) -> Result<Bytes, ServiceError> {
@@ -220,17 +299,34 @@ fn body_too_large() -> ServiceError {
     ServiceError { status: 413, code: "RequestEntityTooLargeException", message }
 }
 
-fn json_response(result: Result<Vec<u8>, ServiceError>, content_type: Option<HeaderValue>) -> Response<Body> {
+/// The messages of a subscription, as they come.
+fn events_response(subscription: Subscription) -> Response<Body> {
+    let messages = stream::unfold(subscription, async |mut subscription| {
+        let message = subscription.next().await?;
+        Some((Ok(Frame::data(Bytes::from(message))), subscription))
+    });
+    let mut response = Response::new(StreamBody::new(messages).boxed_unsync());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kinesis::EVENT_STREAM));
+    set_request_id(response.headers_mut());
+    response
+}
+
+/// A whole answer. The content type goes back as it came where it is one of the protocol's.
+fn response(
+    result: Result<Vec<u8>, ServiceError>,
+    protocol: Protocol,
+    content_type: Option<HeaderValue>,
+) -> Response<Body> {
     let (status, code, body) = match result {
         Ok(body) => (StatusCode::OK, None, body),
         Err(error) => {
             let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             let body = ErrorBody { code: error.code, message: &error.message };
-            (status, Some(error.code), serde_json::to_vec(&body).unwrap_or_default())
+            (status, Some(error.code), protocol.write(&body).unwrap_or_default())
         }
     };
-    let is_json = |value: &HeaderValue| value.as_bytes().starts_with(b"application/x-amz-json");
-    let content_type = content_type.filter(is_json).unwrap_or(HeaderValue::from_static(JSON));
+    let is_known = |value: &HeaderValue| value.as_bytes().starts_with(b"application/x-amz-");
+    let content_type = content_type.filter(is_known).unwrap_or(HeaderValue::from_static(protocol.content_type()));
     let mut response = Response::new(Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync());
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -238,9 +334,13 @@ fn json_response(result: Result<Vec<u8>, ServiceError>, content_type: Option<Hea
     if let Some(code) = code {
         headers.insert("x-amzn-errortype", HeaderValue::from_static(code));
     }
+    set_request_id(headers);
+    response
+}
+
+fn set_request_id(headers: &mut HeaderMap) {
     let mut id = Uuid::encode_buffer();
     if let Ok(id) = HeaderValue::from_str(Uuid::new_v4().hyphenated().encode_lower(&mut id)) {
         headers.insert("x-amzn-requestid", id);
     }
-    response
 }

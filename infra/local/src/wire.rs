@@ -3,8 +3,10 @@
 //! AWS JSON 1.0/1.1: one POST to `/`, the operation in `X-Amz-Target`, an error as
 //! `{"__type": code, "message": text}` with status 400, or 500 when the fault is the service's own.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::cbor;
 
 /// A failure as a service puts it on the wire.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +37,76 @@ impl ServiceError {
             "UnknownOperationException",
             format!("{service} {operation} is not implemented by the Millrace local cloud"),
         )
+    }
+}
+
+/// How a request and its answer are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// AWS JSON 1.0 or 1.1.
+    Json,
+    /// `application/x-amz-cbor-1.1`, which the AWS SDKs for Java speak to Kinesis.
+    Cbor,
+}
+
+/// A request as it came.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// How it is written, and its answer will be.
+    pub protocol: Protocol,
+    /// Its body.
+    pub body: &'a [u8],
+}
+
+impl Protocol {
+    /// The value of `Content-Type`.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/x-amz-json-1.1",
+            Self::Cbor => "application/x-amz-cbor-1.1",
+        }
+    }
+
+    /// Writes an answer's body, or the payload of an event.
+    ///
+    /// # Errors
+    /// `InternalFailure` when the answer cannot be written.
+    pub fn write<T: Serialize>(self, value: &T) -> Result<Vec<u8>, ServiceError> {
+        match self {
+            Self::Json => answer(value),
+            Self::Cbor => {
+                cbor::to_vec(value).map_err(|error| ServiceError::internal("InternalFailure", error.to_string()))
+            }
+        }
+    }
+}
+
+impl<'a> Request<'a> {
+    /// A request in JSON.
+    pub fn json(body: &'a [u8]) -> Self {
+        Self { protocol: Protocol::Json, body }
+    }
+
+    /// Reads the body, borrowing from it. An empty one has no fields.
+    ///
+    /// # Errors
+    /// `SerializationException` when the body is not of the operation's shape.
+    pub fn parse<T: Deserialize<'a>>(&self) -> Result<T, ServiceError> {
+        let refused = |error: String| ServiceError::client("SerializationException", error);
+        match (self.protocol, self.body) {
+            (Protocol::Json, []) => serde_json::from_slice(b"{}").map_err(|error| refused(error.to_string())),
+            (Protocol::Json, body) => serde_json::from_slice(body).map_err(|error| refused(error.to_string())),
+            (Protocol::Cbor, []) => cbor::from_slice(&[0xa0]).map_err(|error| refused(error.to_string())),
+            (Protocol::Cbor, body) => cbor::from_slice(body).map_err(|error| refused(error.to_string())),
+        }
+    }
+
+    /// Writes the answer's body.
+    ///
+    /// # Errors
+    /// `InternalFailure` when the answer cannot be written.
+    pub fn answer<T: Serialize>(&self, value: &T) -> Result<Vec<u8>, ServiceError> {
+        self.protocol.write(value)
     }
 }
 

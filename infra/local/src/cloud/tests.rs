@@ -17,9 +17,9 @@ async fn exchange(cloud: &Cloud, head: &str, body: &str) -> String {
     let request =
         format!("{head}\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 #[tokio::test]
@@ -36,16 +36,18 @@ async fn requests_find_their_service() {
     let json = "\r\ncontent-type: application/x-amz-json-1.1";
     check(&(kinesis("ListStreams") + json), "{}", &["200 OK", "x-amzn-requestid: ", "\"StreamNames\":[]", json]).await;
     check(
-        &kinesis("SubscribeToShard"),
+        &kinesis("CreateChannel"),
         "{}",
-        &["400 Bad", "x-amzn-errortype: UnknownOperationException", "Kinesis SubscribeToShard is not implemented"],
+        &["400 Bad", "x-amzn-errortype: UnknownOperationException", "Kinesis CreateChannel is not implemented"],
     )
     .await;
     check(&kinesis("ListStreams"), "{", &["400 Bad", "\"__type\":\"SerializationException\""]).await;
     let cbor = "\r\ncontent-type: application/x-amz-cbor-1.1";
-    check(&(kinesis("PutRecord") + cbor), "x", &["415 ", "CBOR is not served"]).await;
+    check(&(kinesis("PutRecord") + cbor), "x", &["400 Bad", "x-amzn-errortype: SerializationException", cbor]).await;
+    let glue = "POST / HTTP/1.1\r\nx-amz-target: AWSGlue.GetDatabases".to_owned();
+    check(&(glue + cbor), "", &["415 ", "not in CBOR"]).await;
     check("POST / HTTP/1.1\r\nx-amz-target: Nothing_1.Do", "{}", &["400 Bad", "Nothing_1 Do is not implemented"]).await;
-    check("POST / HTTP/1.1\r\nx-amz-target: nothing", "{}", &["400 Bad", "no service in target nothing"]).await;
+    check("POST / HTTP/1.1\r\nx-amz-target: nothing", "{}", &["400 Bad", "names no service"]).await;
     check("GET / HTTP/1.1\r\nx-amz-target: Kinesis_20131202.ListStreams", "", &["400 Bad", "GET is not POST"]).await;
     check("POST / HTTP/1.1\r\nx-amz-target: AWSGlue.GetDatabases", "{}", &["200 OK", "DatabaseList"]).await;
     check("POST / HTTP/1.1\r\nx-amz-target: Firehose_20150804.ListDeliveryStreams", "{}", &["200 OK"]).await;

@@ -1,16 +1,10 @@
 //! What a stream is, as it is kept in its `stream.json`: settings and shards.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::hash_key::HashKeyRange;
 use super::sequence::SequenceNumber;
-
-/// A stream's retention when it is created, and the least it can have.
-pub(super) const RETENTION_HOURS_MIN: u32 = 24;
-/// The most a stream can have: 365 days.
-pub(super) const RETENTION_HOURS_MAX: u32 = 8_760;
+use super::settings::Settings;
 
 /// How a stream's capacity is managed. Here both have the shards they are given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,16 +12,8 @@ pub(super) const RETENTION_HOURS_MAX: u32 = 8_760;
 pub enum StreamMode {
     /// The owner says how many shards.
     Provisioned,
-    /// The service says how many shards: 4.
+    /// The service says how many shards: 4 at first.
     OnDemand,
-}
-
-/// What an owner can change about a stream.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Settings {
-    pub(super) retention_hours: u32,
-    pub(super) mode: StreamMode,
-    pub(super) tags: BTreeMap<String, String>,
 }
 
 /// One shard of a stream.

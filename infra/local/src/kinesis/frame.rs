@@ -24,6 +24,15 @@ pub(super) struct Frames {
     count: u64,
 }
 
+/// A record's data before it lies in a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Payload<'a> {
+    /// Decoded straight into the frame.
+    Base64(&'a str),
+    /// As it is.
+    Raw(&'a [u8]),
+}
+
 /// A frame found in a buffer: where its parts are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Frame {
@@ -52,18 +61,27 @@ pub(super) enum Found {
 }
 
 impl Frames {
-    /// Appends a record whose data is given in base64.
+    /// Appends a record.
     ///
     /// # Errors
-    /// When the text is not base64, or a part is longer than a frame can say; nothing is appended then.
-    pub(super) fn push_base64(&mut self, partition_key: &str, data: &str) -> Result<(), base64_simd::Error> {
+    /// When a text is not base64; nothing is appended then.
+    pub(super) fn push(&mut self, partition_key: &str, data: Payload<'_>) -> Result<(), base64_simd::Error> {
         let start = self.bytes.len();
-        self.bytes.reserve(HEADER_BYTES + partition_key.len() + data.len() / 4 * 3);
+        let data_bytes = match data {
+            Payload::Base64(text) => text.len() / 4 * 3,
+            Payload::Raw(bytes) => bytes.len(),
+        };
+        self.bytes.reserve(HEADER_BYTES + partition_key.len() + data_bytes);
         self.bytes.extend_from_slice(&[0; HEADER_BYTES]);
         self.bytes.extend_from_slice(partition_key.as_bytes());
-        if let Err(error) = base64_simd::STANDARD.decode_append(data.as_bytes(), &mut self.bytes) {
-            self.bytes.truncate(start);
-            return Err(error);
+        match data {
+            Payload::Base64(text) => {
+                if let Err(error) = base64_simd::STANDARD.decode_append(text.as_bytes(), &mut self.bytes) {
+                    self.bytes.truncate(start);
+                    return Err(error);
+                }
+            }
+            Payload::Raw(bytes) => self.bytes.extend_from_slice(bytes),
         }
         let length = self.bytes.len() - start - PREFIX_BYTES;
         let key_length = u16::try_from(partition_key.len()).expect("a partition key has at most 1,024 bytes");
@@ -147,7 +165,7 @@ mod tests {
     #[test]
     fn the_bytes_are_golden() {
         let mut frames = Frames::default();
-        frames.push_base64("k", "aGVsbG8=").unwrap();
+        frames.push("k", Payload::Base64("aGVsbG8=")).unwrap();
         let bytes = frames.stamp(7, 1_000);
         assert_eq!(bytes.len(), HEADER_BYTES + 1 + 5);
         assert_eq!(bytes[..4], 24_u32.to_le_bytes());
@@ -158,9 +176,9 @@ mod tests {
     #[test]
     fn bad_base64_appends_nothing() {
         let mut frames = Frames::default();
-        frames.push_base64("k", "aGVsbG8=").unwrap();
+        frames.push("k", Payload::Base64("aGVsbG8=")).unwrap();
         for text in ["a", "aGVsbG8", "aGVs*G8=", "aGVsbG8==", "é"] {
-            assert!(frames.push_base64("k", text).is_err(), "{text}");
+            assert!(frames.push("k", Payload::Base64(text)).is_err(), "{text}");
         }
         assert_eq!((frames.count(), frames.stamp(1, 1).len()), (1, HEADER_BYTES + 6));
     }
@@ -168,7 +186,7 @@ mod tests {
     #[test]
     fn a_flipped_bit_is_found_wherever_it_is() {
         let mut frames = Frames::default();
-        frames.push_base64("key", "aGVsbG8=").unwrap();
+        frames.push("key", Payload::Base64("aGVsbG8=")).unwrap();
         let whole = frames.stamp(1, 1).to_vec();
         for bit in 0..whole.len() * 8 {
             let mut bytes = whole.clone();
@@ -185,7 +203,7 @@ mod tests {
         ) {
             let mut frames = Frames::default();
             for (key, data) in &records {
-                frames.push_base64(key, &base64_simd::STANDARD.encode_to_string(data)).unwrap();
+                frames.push(key, Payload::Raw(data)).unwrap();
             }
             let bytes = frames.stamp(5, 99).to_vec();
             let cut_at = bytes.len().saturating_sub(cut);

@@ -12,13 +12,20 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::clock::Clock;
 use crate::data_dir::{DataDir, sync_dir};
 
+use super::account::Account;
 use super::description::StreamMode;
 use super::hash_key::HashKeyRange;
 use super::log::LogError;
+use super::settings::Settings;
 use super::stream::{self, Home, Stream, TornTail};
 
 /// Open shards of one stream at most: each has a thread that writes.
 pub(super) const SHARDS_MAX: usize = 1_000;
+/// Open shards of all streams together: the quota of an account in us-east-1.
+pub(super) const ACCOUNT_SHARDS_MAX: usize = 20_000;
+
+/// Beside the directory of the streams.
+const ACCOUNT_FILE: &str = "kinesis-account.json";
 
 /// Why the store cannot do something.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +64,8 @@ struct Inner {
     /// One creation or deletion at a time.
     change: tokio::sync::Mutex<()>,
     torn: Vec<TornTail>,
+    /// Held for a copy.
+    account: Mutex<Account>,
 }
 
 impl Store {
@@ -68,6 +77,7 @@ impl Store {
         let root = data.join("kinesis");
         let io_error = |source| StoreError::Io { path: root.clone(), source };
         fs::create_dir_all(&root).map_err(io_error)?;
+        let account = Account::read(&data.join(ACCOUNT_FILE)).map_err(io_error)?;
         let home = Home { data, clock, is_limited };
         let mut streams = BTreeMap::new();
         let mut torn = Vec::new();
@@ -92,7 +102,8 @@ impl Store {
             );
         }
         let change = tokio::sync::Mutex::new(());
-        Ok(Self { inner: Arc::new(Inner { root, home, streams: Mutex::new(streams), change, torn }) })
+        let (streams, account) = (Mutex::new(streams), Mutex::new(account));
+        Ok(Self { inner: Arc::new(Inner { root, home, streams, change, torn, account }) })
     }
 
     /// What recovery cut off at start.
@@ -110,6 +121,22 @@ impl Store {
         self.streams().values().cloned().collect()
     }
 
+    /// The account's settings.
+    pub(super) fn account(&self) -> Account {
+        *self.inner.account.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Changes the account's settings: durable first. Returns what they are now.
+    pub(super) async fn set_account(&self, change: impl FnOnce(&mut Account)) -> Result<Account, StoreError> {
+        let _one_at_a_time = self.inner.change.lock().await;
+        let mut account = self.account();
+        change(&mut account);
+        let path = self.inner.home.data.join(ACCOUNT_FILE);
+        stream::blocking(move || account.write(&path)).await.map_err(|source| self.io_error(source))?;
+        *self.inner.account.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = account;
+        Ok(account)
+    }
+
     /// The clock by which records arrive and expire.
     pub fn clock(&self) -> &Clock {
         &self.inner.home.clock
@@ -120,12 +147,17 @@ impl Store {
     /// # Errors
     /// When one of this name exists, or the disk refuses.
     pub async fn create(&self, name: &str, mode: StreamMode, shards: u32) -> Result<Stream, StoreError> {
+        self.create_with(name, Settings::new(mode), shards).await
+    }
+
+    /// [`Store::create`] with all settings.
+    pub(super) async fn create_with(&self, name: &str, settings: Settings, shards: u32) -> Result<Stream, StoreError> {
         let _one_at_a_time = self.inner.change.lock().await;
         if self.stream(name).is_some() {
             return Err(StoreError::Exists { name: name.to_owned() });
         }
         let now_ms = self.inner.home.clock.now_ms();
-        let file = stream::new_file(name, mode, &HashKeyRange::even(shards), now_ms);
+        let file = stream::new_file(name, settings, &HashKeyRange::even(shards), now_ms);
         let dir = self.inner.root.join(format!("{name}@{now_ms}"));
         let (root, home) = (self.inner.root.clone(), self.inner.home.clone());
         let creation = move || {

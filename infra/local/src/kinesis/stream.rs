@@ -3,9 +3,9 @@
 //! The state is a snapshot that is replaced as a whole, after it has been made durable. Puts and reads take the
 //! snapshot of the moment and never wait for a change; changes wait for each other.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
@@ -13,12 +13,13 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::data_dir::{DataDir, replace_file};
 
-use super::description::{Settings, ShardDescription, StreamFile, StreamMode};
+use super::description::{ShardDescription, StreamFile};
 use super::hash_key::HashKey;
 use super::limiter::{ReadLimiter, WriteLimiter};
 use super::log::writer::Writer;
 use super::log::{LogError, Position, ReadLimit, ShardLog};
 use super::reader::ShardReader;
+use super::settings::{Distribution, Settings};
 
 pub(super) mod put;
 pub(super) mod reshard;
@@ -40,6 +41,8 @@ struct Inner {
     state: watch::Sender<Arc<StreamState>>,
     /// One change at a time.
     change: tokio::sync::Mutex<()>,
+    /// Counts records that are given out in turn.
+    turn: AtomicUsize,
 }
 
 /// What every stream of a store shares.
@@ -109,14 +112,24 @@ impl StreamState {
         &self.open
     }
 
+    /// Whether records go to shards in turn, whatever their keys.
+    fn is_auto(&self) -> bool {
+        self.settings.distribution == Distribution::Auto
+    }
+
     /// The index in [`StreamState::open`] of the shard that takes this hash key.
     fn route(&self, key: HashKey) -> Option<usize> {
         self.open.partition_point(|shard| shard.description.range.starting_hash_key <= key).checked_sub(1)
     }
 
+    /// The number of the shard that takes this hash key.
+    pub(super) fn shard_of(&self, key: HashKey) -> Option<u64> {
+        self.open.get(self.route(key)?).map(|shard| shard.description.number)
+    }
+
     /// When the oldest kept data can be from.
     pub(super) fn horizon_ms(&self, now_ms: i64) -> i64 {
-        now_ms.saturating_sub(i64::from(self.settings.retention_hours) * 3_600_000)
+        self.settings.horizon_ms(now_ms)
     }
 }
 
@@ -199,8 +212,8 @@ impl Stream {
         let state = StreamState::new(0, file.settings.clone(), file.next_shard, shards);
         let (state, _) = watch::channel(Arc::new(state));
         let (name, created_ms) = (file.name.clone(), file.created_ms);
-        let change = tokio::sync::Mutex::new(());
-        Ok((Self { inner: Arc::new(Inner { name, created_ms, dir, home, state, change }) }, torn))
+        let (change, turn) = (tokio::sync::Mutex::new(()), AtomicUsize::new(0));
+        Ok((Self { inner: Arc::new(Inner { name, created_ms, dir, home, state, change, turn }) }, torn))
     }
 
     /// The stream's name.
@@ -241,16 +254,24 @@ impl Stream {
         &self.inner.dir
     }
 
-    /// Changes the settings: durable first, then for all to see.
-    pub(super) async fn set(&self, change: impl FnOnce(&mut Settings)) -> io::Result<()> {
+    /// Changes the settings: durable first, then for all to see. A change that refuses changes nothing.
+    pub(super) async fn set<T, E>(
+        &self,
+        change: impl FnOnce(&mut Settings) -> Result<T, E>,
+    ) -> io::Result<Result<T, E>> {
         let _one_at_a_time = self.inner.change.lock().await;
         let state = self.state();
+        if state.is_deleted {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the stream was deleted"));
+        }
         let mut settings = state.settings.clone();
-        change(&mut settings);
-        let next = StreamState::new(state.version + 1, settings, state.next_shard, state.shards.clone());
-        self.save(&next).await?;
-        self.inner.state.send_replace(Arc::new(next));
-        Ok(())
+        let result = change(&mut settings);
+        if result.is_ok() && settings != state.settings {
+            let next = StreamState::new(state.version + 1, settings, state.next_shard, state.shards.clone());
+            self.save(&next).await?;
+            self.inner.state.send_replace(Arc::new(next));
+        }
+        Ok(result)
     }
 
     /// Deletes what retention does not keep: segments, and closed shards that have nothing left.
@@ -315,10 +336,9 @@ impl StreamChanges {
 }
 
 /// A file for a new stream with `ranges` as its shards.
-pub(super) fn new_file(name: &str, mode: StreamMode, ranges: &[super::HashKeyRange], now_ms: i64) -> StreamFile {
+pub(super) fn new_file(name: &str, settings: Settings, ranges: &[super::HashKeyRange], now_ms: i64) -> StreamFile {
     let shards: Vec<ShardDescription> =
         (0..).zip(ranges).map(|(number, range)| ShardDescription::new(number, *range, now_ms)).collect();
-    let settings = Settings { retention_hours: super::description::RETENTION_HOURS_MIN, mode, tags: BTreeMap::new() };
     let next_shard = u64::try_from(shards.len()).unwrap_or(u64::MAX);
     StreamFile { name: name.to_owned(), created_ms: now_ms, settings, next_shard, shards }
 }

@@ -1,6 +1,11 @@
 //! The service over a real socket, with the AWS SDK.
 
+mod capacity;
+mod cbor;
+mod consumers;
 mod crash;
+mod faults;
+mod labels;
 mod operations;
 mod reshard;
 mod validation;

@@ -1,6 +1,8 @@
 //! The integration tests: the tree's own rules, and the whole pipeline from outside.
 
 #[cfg(test)]
+mod boto;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod http;

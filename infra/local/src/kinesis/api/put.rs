@@ -6,19 +6,25 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::faults::Faults;
 use crate::kinesis::description::shard_id;
-use crate::kinesis::hash_key::{HashKey, NotAHashKey};
+use crate::kinesis::frame::Payload;
+use crate::kinesis::hash_key::HashKey;
 use crate::kinesis::sequence::SequenceNumber;
+use crate::kinesis::settings::{Distribution, Settings};
 use crate::kinesis::store::Store;
+use crate::kinesis::stream::Stream;
 use crate::kinesis::stream::put::{PutEntry, PutOutcome};
-use crate::wire::{self, ServiceError};
+use crate::wire::{Request, ServiceError};
 
-use super::{find_stream, invalid_argument, rate_exceeded, throttled, validate};
+use super::validate::{Checks, HASH_KEY, NAME, PARTITION_KEY, SEQUENCE_NUMBER, STREAM_ARN};
+use super::value::DataInput;
+use super::{dry_run, find_stream, invalid_argument, rate_exceeded, throttled};
 
 /// Records in one request.
 const RECORDS_MAX: usize = 500;
-/// Data and partition key of one record: 1 MiB.
-const RECORD_BYTES_MAX: usize = 1_024 * 1_024;
+/// Data of one record of any stream: 10 MiB.
+const DATA_BYTES_MAX: usize = 10 * 1_024 * 1_024;
 /// Data and partition keys of one request: 10 MiB.
 const REQUEST_BYTES_MAX: usize = 10 * 1_024 * 1_024;
 
@@ -31,13 +37,14 @@ struct PutRecordsInput<'a> {
     stream_arn: Option<Text<'a>>,
     #[serde(borrow)]
     records: Option<Vec<RecordInput<'a>>>,
+    dry_run: Option<bool>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct RecordInput<'a> {
     #[serde(borrow)]
-    data: Option<Text<'a>>,
+    data: Option<DataInput<'a>>,
     #[serde(borrow)]
     partition_key: Option<Text<'a>>,
     #[serde(borrow)]
@@ -52,11 +59,15 @@ struct PutRecordInput<'a> {
     #[serde(borrow, rename = "StreamARN")]
     stream_arn: Option<Text<'a>>,
     #[serde(borrow)]
-    data: Option<Text<'a>>,
+    data: Option<DataInput<'a>>,
     #[serde(borrow)]
     partition_key: Option<Text<'a>>,
     #[serde(borrow)]
     explicit_hash_key: Option<Text<'a>>,
+    /// Checked and not needed: the records of a shard are in the order in which their puts came.
+    #[serde(borrow)]
+    sequence_number_for_ordering: Option<Text<'a>>,
+    dry_run: Option<bool>,
 }
 
 /// A text that is borrowed from the body unless it has escapes, also within an `Option`.
@@ -69,6 +80,17 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 struct PutRecordsOutput<'a> {
     failed_record_count: usize,
     records: Vec<RecordOutput<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encryption_type: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct PutRecordOutput {
+    sequence_number: SequenceNumber,
+    shard_id: ShardId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encryption_type: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -96,52 +118,100 @@ impl Serialize for ShardId {
 }
 
 /// Puts up to 500 records; each has its own outcome.
-pub(super) async fn put_records(store: &Store, body: &[u8]) -> Result<Vec<u8>, ServiceError> {
-    let input: PutRecordsInput<'_> = parse(body)?;
-    let stream = find_stream(store, text(input.stream_name.as_ref()), text(input.stream_arn.as_ref()))?;
-    let records = validate::required(input.records, "records")?;
-    let length_constraint = match records.len() {
-        0 => Some("Member must have length greater than or equal to 1"),
-        1..=RECORDS_MAX => None,
-        _ => Some("Member must have length less than or equal to 500"),
-    };
-    if let Some(constraint) = length_constraint {
-        return Err(validate::refuse(format_args!("[{} entries]", records.len()), "records", constraint));
+pub(super) async fn put_records(store: &Store, faults: &Faults, request: Request<'_>) -> Result<Vec<u8>, ServiceError> {
+    let input: PutRecordsInput<'_> = request.parse()?;
+    let mut checks = Checks::default();
+    let (name, arn) = (text(input.stream_name.as_ref()), text(input.stream_arn.as_ref()));
+    checks.text("streamName", name, &NAME);
+    checks.text("streamARN", arn, &STREAM_ARN);
+    if let Some(records) = &input.records {
+        checks.length("records", records.len(), 1, RECORDS_MAX);
     }
-    let mut entries = Vec::with_capacity(records.len());
+    let records = checks.required("records", input.records);
+    let mut sizes = Vec::with_capacity(records.len());
     for (index, record) in (1_usize..).zip(&records) {
-        entries.push(entry(record, || format!("records.{index}.member."))?);
+        sizes.push(check(&mut checks, record, || format!("records.{index}.member."))?);
+    }
+    checks.finish()?;
+    let stream = find_stream(store, name, arn)?;
+    let state = stream.state();
+    let mut entries = Vec::with_capacity(records.len());
+    for (index, (record, bytes)) in (1_usize..).zip(records.iter().zip(sizes)) {
+        entries.push(entry(&state.settings, (record, bytes), || format!("records.{index}.member."))?);
     }
     if entries.iter().map(|entry| entry.bytes).sum::<usize>() > REQUEST_BYTES_MAX {
         return Err(invalid_argument("Records size exceeds 10 MB limit"));
     }
-    let outcomes = stream.put(&entries).await.map_err(|_not_base64| not_base64())?;
+    if input.dry_run == Some(true) {
+        return Err(dry_run());
+    }
+    let struck = faults.strike_records(entries.len(), store.clock().now_ms()).unwrap_or_default();
+    let outcomes = put_unstruck(&stream, &entries, &struck).await.map_err(|_not_base64| not_base64())?;
     let records: Vec<RecordOutput<'_>> =
         outcomes.iter().map(|outcome| record_output(stream.name(), *outcome)).collect();
     let failed_record_count = records.iter().filter(|record| matches!(record, RecordOutput::Failed { .. })).count();
-    wire::answer(&PutRecordsOutput { failed_record_count, records })
+    request.answer(&PutRecordsOutput { failed_record_count, records, encryption_type: encryption(&state.settings) })
 }
 
 /// Puts one record; a throttled one is an error of the whole call.
-pub(super) async fn put_record(store: &Store, body: &[u8]) -> Result<Vec<u8>, ServiceError> {
-    let input: PutRecordInput<'_> = parse(body)?;
-    let stream = find_stream(store, text(input.stream_name.as_ref()), text(input.stream_arn.as_ref()))?;
+pub(super) async fn put_record(store: &Store, request: Request<'_>) -> Result<Vec<u8>, ServiceError> {
+    let input: PutRecordInput<'_> = request.parse()?;
+    let mut checks = Checks::default();
+    let (name, arn) = (text(input.stream_name.as_ref()), text(input.stream_arn.as_ref()));
+    checks.text("streamName", name, &NAME);
+    checks.text("streamARN", arn, &STREAM_ARN);
+    let ordering = text(input.sequence_number_for_ordering.as_ref());
+    checks.text("sequenceNumberForOrdering", ordering, &SEQUENCE_NUMBER);
     let record = RecordInput {
         data: input.data,
         partition_key: input.partition_key,
         explicit_hash_key: input.explicit_hash_key,
     };
-    let entry = entry(&record, String::new)?;
+    let bytes = check(&mut checks, &record, String::new)?;
+    checks.finish()?;
+    let stream = find_stream(store, name, arn)?;
+    let state = stream.state();
+    let entry = entry(&state.settings, (&record, bytes), String::new)?;
+    if input.dry_run == Some(true) {
+        return Err(dry_run());
+    }
     let outcomes = stream.put(&[entry]).await.map_err(|_not_base64| not_base64())?;
     match outcomes.first() {
-        Some(PutOutcome::Put { shard, sequence_number }) => {
-            wire::answer(&RecordOutput::Put { sequence_number: *sequence_number, shard_id: ShardId(*shard) })
-        }
+        Some(PutOutcome::Put { shard, sequence_number }) => request.answer(&PutRecordOutput {
+            sequence_number: *sequence_number,
+            shard_id: ShardId(*shard),
+            encryption_type: encryption(&state.settings),
+        }),
         Some(PutOutcome::Throttled { shard }) => Err(throttled(stream.name(), &shard_id(*shard))),
         Some(PutOutcome::Failed) | None => {
             Err(ServiceError::internal("InternalFailureException", "Internal Service Failure"))
         }
     }
+}
+
+/// Puts what no fault strikes; a struck record is throttled by the shard that it would have gone to.
+async fn put_unstruck(
+    stream: &Stream,
+    entries: &[PutEntry<'_>],
+    struck: &[bool],
+) -> Result<Vec<PutOutcome>, base64_simd::Error> {
+    if !struck.contains(&true) {
+        return stream.put(entries).await;
+    }
+    let is_struck = |index: usize| struck.get(index).copied().unwrap_or(false);
+    let left: Vec<PutEntry<'_>> =
+        entries.iter().enumerate().filter(|(index, _)| !is_struck(*index)).map(|(_, entry)| *entry).collect();
+    let mut outcomes = stream.put(&left).await?.into_iter();
+    let state = stream.state();
+    let all = entries.iter().enumerate().map(|(index, entry)| {
+        let throttled = PutOutcome::Throttled { shard: state.shard_of(entry.hash_key).unwrap_or(0) };
+        if is_struck(index) { throttled } else { outcomes.next().unwrap_or(PutOutcome::Failed) }
+    });
+    Ok(all.collect())
+}
+
+fn encryption(settings: &Settings) -> Option<&'static str> {
+    settings.encryption_key.as_ref().map(|_| "KMS")
 }
 
 fn record_output(stream: &str, outcome: PutOutcome) -> RecordOutput<'static> {
@@ -157,47 +227,73 @@ fn record_output(stream: &str, outcome: PutOutcome) -> RecordOutput<'static> {
     }
 }
 
-/// Checks a record. `place` names it within the request.
-fn entry<'a>(record: &'a RecordInput<'_>, place: impl Fn() -> String) -> Result<PutEntry<'a>, ServiceError> {
+/// Checks a record's shape. `place` names it within the request. Returns the length of its data.
+fn check(checks: &mut Checks, record: &RecordInput<'_>, place: impl Fn() -> String) -> Result<usize, ServiceError> {
     let field = |name: &str| format!("{}{name}", place());
-    let Some(Text(data)) = &record.data else { return validate::required(None, &field("data")) };
-    let Some(Text(key)) = &record.partition_key else { return validate::required(None, &field("partitionKey")) };
-    validate::partition_key(|| field("partitionKey"), key)?;
-    let data_bytes = match data.len() {
-        0 => 0,
-        _ => base64_simd::STANDARD.decoded_length(data.as_bytes()).map_err(|_not_base64| not_base64())?,
+    let Some(data) = &record.data else {
+        checks.required(&field("data"), None::<()>);
+        return Ok(0);
     };
-    if data_bytes > RECORD_BYTES_MAX {
-        let constraint = format!("Member must have length less than or equal to {RECORD_BYTES_MAX}");
-        return Err(validate::refuse(format_args!("[{data_bytes} bytes]"), &field("data"), &constraint));
+    let data_bytes = data.length().ok_or_else(not_base64)?;
+    if data_bytes > DATA_BYTES_MAX {
+        refuse_data(checks, data_bytes, &field("data"), DATA_BYTES_MAX);
     }
+    // The field's name is made for those that are refused alone.
+    if let Some(Text(key)) = &record.partition_key
+        && (key.is_empty() || key.len() > 256)
+    {
+        checks.text(&field("partitionKey"), Some(key), &PARTITION_KEY);
+    }
+    if let Some(Text(explicit)) = &record.explicit_hash_key
+        && explicit.parse::<HashKey>().is_err()
+    {
+        checks.text(&field("explicitHashKey"), Some(explicit), &HASH_KEY);
+    }
+    Ok(data_bytes)
+}
+
+fn refuse_data(checks: &mut Checks, bytes: usize, field: &str, bytes_max: usize) {
+    let value = format_args!("java.nio.HeapByteBuffer[pos=0 lim={bytes} cap={bytes}]");
+    checks.refuse(value, field, format_args!("Member must have length less than or equal to {bytes_max}"));
+}
+
+/// What a stream with these settings is to put, for a record whose shape was checked.
+fn entry<'a>(
+    settings: &Settings,
+    (record, data_bytes): (&'a RecordInput<'_>, usize),
+    place: impl Fn() -> String,
+) -> Result<PutEntry<'a>, ServiceError> {
+    let mut checks = Checks::default();
+    let field = |name: &str| format!("{}{name}", place());
+    let key = text(record.partition_key.as_ref());
+    if key.is_none() && settings.distribution == Distribution::UserPartitionKey {
+        checks.required(&field("partitionKey"), None::<()>);
+    }
+    let bytes_max = usize::try_from(settings.record_kib_max).unwrap_or(usize::MAX).saturating_mul(1_024);
+    if data_bytes > bytes_max {
+        refuse_data(&mut checks, data_bytes, &field("data"), bytes_max);
+    }
+    checks.finish()?;
+    let (key, data) = (key.unwrap_or_default(), record.data.as_ref());
     let bytes = data_bytes + key.len();
-    if bytes > RECORD_BYTES_MAX {
-        let message = format!("Data and partition key of {} have {bytes} bytes, over 1 MiB", field("data"));
-        return Err(invalid_argument(message));
+    if bytes > bytes_max {
+        return Err(invalid_argument(format!(
+            "Data and partition key of {} have {bytes} bytes, over the stream's {bytes_max}",
+            field("data")
+        )));
     }
-    let hash_key = match &record.explicit_hash_key {
+    let hash_key = match text(record.explicit_hash_key.as_ref()) {
         None => HashKey::of(key),
-        Some(Text(explicit)) => explicit_hash_key(explicit, || field("explicitHashKey"))?,
+        // Its shape was checked: what does not parse is too large.
+        Some(explicit) => explicit.parse().map_err(|_too_large| {
+            invalid_argument(format!(
+                "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was \
+                 {explicit}"
+            ))
+        })?,
     };
-    Ok(PutEntry { partition_key: key, hash_key, data_base64: data, bytes })
-}
-
-fn explicit_hash_key(explicit: &str, field: impl FnOnce() -> String) -> Result<HashKey, ServiceError> {
-    explicit.parse().map_err(|error| match error {
-        NotAHashKey::Shape => validate::refuse(
-            explicit,
-            &field(),
-            "Member must satisfy regular expression pattern: 0|([1-9]\\d{0,38})",
-        ),
-        NotAHashKey::Range => invalid_argument(format!(
-            "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was {explicit}"
-        )),
-    })
-}
-
-fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ServiceError> {
-    serde_json::from_slice(body).map_err(|error| ServiceError::client("SerializationException", error.to_string()))
+    let data = data.map_or(Payload::Raw(&[]), DataInput::payload);
+    Ok(PutEntry { partition_key: key, hash_key, data, bytes })
 }
 
 fn not_base64() -> ServiceError {

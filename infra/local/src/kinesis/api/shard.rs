@@ -1,34 +1,27 @@
 //! `ListShards`, `SplitShard` and `MergeShards`.
 
-use std::time::Duration;
+use serde::{Deserialize, Serialize};
 
-use serde::{Deserialize, Serialize, Serializer};
-
+use crate::kinesis::ACCOUNT;
 use crate::kinesis::description::{ShardDescription, parse_shard_id, shard_id};
-use crate::kinesis::hash_key::HashKeyRange;
+use crate::kinesis::hash_key::{HashKey, HashKeyRange};
 use crate::kinesis::sequence::SequenceNumber;
 use crate::kinesis::store::{SHARDS_MAX, Store};
+use crate::kinesis::stream::Stream;
 use crate::kinesis::stream::reshard::ReshardError;
-use crate::kinesis::stream::{Stream, StreamState};
-use crate::wire::{self, ServiceError};
+use crate::wire::{Request, ServiceError};
 
-use super::token::{Token, TokenError};
-use super::{StreamRef, invalid_argument, io_failure, log_failure, shard_not_found, validate};
+use super::capacity::{check_account, refuse_on_demand};
+use super::filter::{FilterInput, ShardFilter};
+use super::token::{Token, TokenKind};
+use super::validate::{Checks, HASH_KEY, NAME, TOKEN};
+use super::value::Timestamp;
+use super::{StreamRef, invalid_argument, io_failure, limit_exceeded, log_failure, shard_not_found, stream_not_found};
 
 /// Shards in one page, as the service caps it whatever is asked.
 const PAGE_MAX: i64 = 1_000;
 /// What a request may ask for.
 const PAGE_ASKED_MAX: i64 = 10_000;
-
-/// Milliseconds since the epoch, written as seconds with a fraction.
-pub(super) struct Seconds(pub(super) i64);
-
-impl Serialize for Seconds {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let since_epoch = Duration::from_millis(u64::try_from(self.0).unwrap_or(0));
-        serializer.serialize_f64(since_epoch.as_secs_f64())
-    }
-}
 
 #[derive(Deserialize)]
 struct ListShardsInput {
@@ -41,17 +34,9 @@ struct ListShardsInput {
     #[serde(rename = "MaxResults")]
     max_results: Option<i64>,
     #[serde(rename = "StreamCreationTimestamp")]
-    stream_creation_s: Option<f64>,
+    stream_creation: Option<Timestamp>,
     #[serde(rename = "ShardFilter")]
-    filter: Option<ShardFilter>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ShardFilter {
-    r#type: Option<String>,
-    shard_id: Option<String>,
-    timestamp: Option<f64>,
+    filter: Option<FilterInput>,
 }
 
 #[derive(Serialize)]
@@ -119,122 +104,139 @@ impl ShardOutput {
     }
 }
 
-/// A page of a stream's shards.
-pub(super) fn list_shards(store: &Store, body: &[u8]) -> Result<Vec<u8>, ServiceError> {
-    let input: ListShardsInput = wire::parse(body)?;
-    let page = validate::within(input.max_results.unwrap_or(PAGE_MAX), "maxResults", 1, PAGE_ASKED_MAX)?.min(PAGE_MAX);
-    let page = usize::try_from(page).unwrap_or(1);
+/// A page of a stream's shards. The filter of the first page goes on in its token.
+pub(super) fn list_shards(store: &Store, request: Request<'_>) -> Result<Vec<u8>, ServiceError> {
+    let input: ListShardsInput = request.parse()?;
+    let mut checks = Checks::default();
+    checks.stream(&input.stream);
+    checks.text("nextToken", input.next_token.as_deref(), &TOKEN);
+    checks.text("exclusiveStartShardId", input.exclusive_start_shard_id.as_deref(), &NAME);
+    checks.number("maxResults", input.max_results, 1, PAGE_ASKED_MAX);
+    if let Some(filter) = &input.filter {
+        filter.check(&mut checks);
+    }
+    checks.finish()?;
+    let page = usize::try_from(input.max_results.unwrap_or(PAGE_MAX).min(PAGE_MAX)).unwrap_or(1);
     let now_ms = store.clock().now_ms();
-    let (stream, after) = match &input.next_token {
-        Some(token) => {
-            let names_stream = input.stream.name.is_some() || input.stream.arn.is_some();
-            if names_stream || input.exclusive_start_shard_id.is_some() || input.stream_creation_s.is_some() {
-                return Err(invalid_argument("NextToken and StreamName cannot be provided together."));
-            }
-            stream_of_token(store, token)?
-        }
-        None => (input.stream.find(store)?, shard_number(input.exclusive_start_shard_id.as_deref())?),
+    let (stream, after, filter) = match &input.next_token {
+        Some(token) => next_page(store, token, &input)?,
+        None => first_page(store, &input)?,
     };
     let state = stream.state();
-    let mut shards = Vec::new();
-    for shard in &state.shards {
-        let is_after = after.is_none_or(|after| shard.description.number > after);
-        if is_after && passes(input.filter.as_ref(), &shard.description, &stream, (&state, now_ms))? {
-            shards.push(&*shard.description);
-        }
-    }
-    let next_token = shards.get(page).and(shards.get(page - 1)).map(|last| {
-        let (created_ms, stream) = (stream.created_ms(), stream.name().to_owned());
-        Token { issued_ms: now_ms, created_ms, shard: last.number, counter: 0, stream }.write()
+    let horizon_ms = state.horizon_ms(now_ms);
+    let is_given =
+        |shard: &&ShardDescription| after.is_none_or(|after| shard.number > after) && filter.passes(shard, horizon_ms);
+    let mut shards = state.shards.iter().map(|shard| &*shard.description).filter(is_given);
+    let given: Vec<&ShardDescription> = shards.by_ref().take(page).collect();
+    let next_token = shards.next().and(given.last()).map(|last| {
+        let token = Token::new(TokenKind::Shards, now_ms, stream.name().to_owned());
+        Token { created_ms: stream.created_ms(), shard: last.number, filter, ..token }.write()
     });
-    let shards = shards.into_iter().take(page).map(ShardOutput::new).collect();
-    wire::answer(&ListShardsOutput { shards, next_token })
+    let shards = given.into_iter().map(ShardOutput::new).collect();
+    request.answer(&ListShardsOutput { shards, next_token })
+}
+
+type Page = (Stream, Option<u64>, ShardFilter);
+
+fn first_page(store: &Store, input: &ListShardsInput) -> Result<Page, ServiceError> {
+    let stream = input.stream.find(store)?;
+    check_creation(&stream, input.stream_creation)?;
+    let after = input.exclusive_start_shard_id.as_deref().map(|id| {
+        parse_shard_id(id).ok_or_else(|| invalid_argument(format!("ExclusiveStartShardId {id} is not a shard's.")))
+    });
+    let now_ms = store.clock().now_ms();
+    // A stream younger than its retention begins where it was made.
+    let horizon_ms = stream.state().horizon_ms(now_ms).max(stream.created_ms());
+    let filter = input.filter.as_ref().map(|filter| filter.resolve(horizon_ms, now_ms)).transpose()?;
+    Ok((stream, after.transpose()?, filter.unwrap_or(ShardFilter::FromTrimHorizon)))
+}
+
+fn next_page(store: &Store, token: &str, input: &ListShardsInput) -> Result<Page, ServiceError> {
+    let names_stream = input.stream.name.is_some() || input.stream.arn.is_some();
+    if names_stream || input.exclusive_start_shard_id.is_some() || input.stream_creation.is_some() {
+        return Err(invalid_argument("NextToken and StreamName cannot be provided together."));
+    }
+    let token = Token::read(token, TokenKind::Shards, store.clock())?;
+    let stream = store.stream(&token.name).filter(|stream| stream.created_ms() == token.created_ms);
+    Ok((stream.ok_or_else(|| stream_not_found(&token.name))?, Some(token.shard), token.filter))
+}
+
+/// A stream that was made at another time is another stream. Whole seconds will do, as some clients send no more.
+pub(super) fn check_creation(stream: &Stream, asked: Option<Timestamp>) -> Result<(), ServiceError> {
+    let second = |ms: i64| ms.div_euclid(1_000);
+    match asked {
+        Some(Timestamp(asked_ms)) if second(asked_ms) != second(stream.created_ms()) => {
+            Err(stream_not_found(stream.name()))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Splits a shard in two.
-pub(super) async fn split_shard(store: &Store, body: &[u8]) -> Result<Vec<u8>, ServiceError> {
-    let input: SplitShardInput = wire::parse(body)?;
+pub(super) async fn split_shard(store: &Store, request: Request<'_>) -> Result<Vec<u8>, ServiceError> {
+    let input: SplitShardInput = request.parse()?;
+    let mut checks = Checks::default();
+    checks.stream(&input.stream);
+    let id = checks.required_text("shardToSplit", input.shard.as_deref(), &NAME);
+    let at = checks.required_text("newStartingHashKey", input.at.as_deref(), &HASH_KEY);
+    checks.finish()?;
     let stream = input.stream.find(store)?;
-    let id = validate::required(input.shard, "shardToSplit")?;
-    let number = parse_shard_id(&id).ok_or_else(|| shard_not_found(stream.name(), &id))?;
-    let at = validate::required(input.at, "newStartingHashKey")?;
-    let at = at.parse().map_err(|error| invalid_argument(format!("NewStartingHashKey {at} is {error}.")))?;
+    refuse_on_demand(&stream)?;
+    let number = parse_shard_id(id).ok_or_else(|| shard_not_found(stream.name(), id))?;
+    let range = stream.state().shard(number).map(|shard| shard.description.range);
+    let range = range.ok_or_else(|| shard_not_found(stream.name(), id))?;
+    let at = split_point(&stream, (id, range), at)?;
+    check_account(store, 1)?;
     stream.split(number, at).await.map_err(|error| reshard_failure(&stream, &error))?;
     Ok(Vec::new())
 }
 
+/// The service wants the new key above the one after the shard's first, and below its last.
+fn split_point(stream: &Stream, (id, range): (&str, HashKeyRange), text: &str) -> Result<HashKey, ServiceError> {
+    let (start, end) = (range.starting_hash_key.0, range.ending_hash_key.0);
+    let is_within = |key: &HashKey| key.0 > start.saturating_add(1) && key.0 < end;
+    text.parse().ok().filter(is_within).ok_or_else(|| {
+        invalid_argument(format!(
+            "NewStartingHashKey {text} used in SplitShard() on shard {id} in stream {} under account {ACCOUNT} is not \
+             both greater than one plus the shard's StartingHashKey {start} and less than the shard's EndingHashKey \
+             {end}.",
+            stream.name()
+        ))
+    })
+}
+
 /// Merges two shards that touch.
-pub(super) async fn merge_shards(store: &Store, body: &[u8]) -> Result<Vec<u8>, ServiceError> {
-    let input: MergeShardsInput = wire::parse(body)?;
+pub(super) async fn merge_shards(store: &Store, request: Request<'_>) -> Result<Vec<u8>, ServiceError> {
+    let input: MergeShardsInput = request.parse()?;
+    let mut checks = Checks::default();
+    checks.stream(&input.stream);
+    let id = checks.required_text("shardToMerge", input.shard.as_deref(), &NAME);
+    let adjacent = checks.required_text("adjacentShardToMerge", input.adjacent.as_deref(), &NAME);
+    checks.finish()?;
     let stream = input.stream.find(store)?;
-    let id = validate::required(input.shard, "shardToMerge")?;
-    let adjacent = validate::required(input.adjacent, "adjacentShardToMerge")?;
-    let number = parse_shard_id(&id).ok_or_else(|| shard_not_found(stream.name(), &id))?;
-    let adjacent = parse_shard_id(&adjacent).ok_or_else(|| shard_not_found(stream.name(), &adjacent))?;
-    stream.merge(number, adjacent).await.map_err(|error| reshard_failure(&stream, &error))?;
+    refuse_on_demand(&stream)?;
+    let number = parse_shard_id(id).ok_or_else(|| shard_not_found(stream.name(), id))?;
+    let adjacent_number = parse_shard_id(adjacent).ok_or_else(|| shard_not_found(stream.name(), adjacent))?;
+    stream.merge(number, adjacent_number).await.map_err(|error| {
+        if let ReshardError::NotAdjacent = error {
+            return invalid_argument(format!(
+                "Shards {id} and {adjacent} in stream {} under account {ACCOUNT} are not an adjacent pair of shards \
+                 eligible for merging",
+                stream.name()
+            ));
+        }
+        reshard_failure(&stream, &error)
+    })?;
     Ok(Vec::new())
 }
 
-fn stream_of_token(store: &Store, token: &str) -> Result<(Stream, Option<u64>), ServiceError> {
-    let token = Token::read(token, store.clock()).map_err(|error| match error {
-        TokenError::Invalid => invalid_argument("NextToken is invalid."),
-        TokenError::Expired { .. } => {
-            ServiceError::client("ExpiredNextTokenException", "NextToken has expired: it lives 300 seconds.")
-        }
-    })?;
-    let stream = store.stream(&token.stream).filter(|stream| stream.created_ms() == token.created_ms);
-    Ok((stream.ok_or_else(|| super::stream_not_found(&token.stream))?, Some(token.shard)))
-}
-
-fn shard_number(id: Option<&str>) -> Result<Option<u64>, ServiceError> {
-    let Some(id) = id else { return Ok(None) };
-    let number = parse_shard_id(id).ok_or_else(|| {
-        validate::refuse(id, "exclusiveStartShardId", "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+")
-    })?;
-    Ok(Some(number))
-}
-
-fn passes(
-    filter: Option<&ShardFilter>,
-    shard: &ShardDescription,
-    stream: &Stream,
-    (state, now_ms): (&StreamState, i64),
-) -> Result<bool, ServiceError> {
-    let Some(filter) = filter else { return Ok(true) };
-    let was_open_at = |at_ms: i64| shard.created_ms <= at_ms && shard.closed.is_none_or(|closed| closed.at_ms > at_ms);
-    // A stream younger than its retention begins where it was made.
-    let horizon_ms = state.horizon_ms(now_ms).max(stream.created_ms());
-    let timestamp_ms = || -> Result<i64, ServiceError> {
-        let timestamp = validate::required(filter.timestamp, "shardFilter.timestamp")?;
-        Ok(validate::timestamp_ms(timestamp)?.max(horizon_ms))
-    };
-    match validate::required(filter.r#type.as_deref(), "shardFilter.type")? {
-        "AT_LATEST" => Ok(shard.closed.is_none()),
-        "AT_TRIM_HORIZON" => Ok(was_open_at(horizon_ms)),
-        "FROM_TRIM_HORIZON" => Ok(true),
-        "AT_TIMESTAMP" => Ok(was_open_at(timestamp_ms()?)),
-        "FROM_TIMESTAMP" => {
-            let from_ms = timestamp_ms()?;
-            Ok(shard.closed.is_none_or(|closed| closed.at_ms > from_ms))
-        }
-        "AFTER_SHARD_ID" => {
-            let after = shard_number(Some(validate::required(filter.shard_id.as_deref(), "shardFilter.shardId")?))?;
-            Ok(after.is_none_or(|after| shard.number > after))
-        }
-        other => Err(validate::refuse(
-            other,
-            "shardFilter.type",
-            "Member must satisfy enum value set: [AFTER_SHARD_ID, AT_TRIM_HORIZON, FROM_TRIM_HORIZON, AT_LATEST, \
-             AT_TIMESTAMP, FROM_TIMESTAMP]",
-        )),
-    }
-}
-
-fn reshard_failure(stream: &Stream, error: &ReshardError) -> ServiceError {
+/// What a refused split, merge or scaling says.
+pub(super) fn reshard_failure(stream: &Stream, error: &ReshardError) -> ServiceError {
     match error {
         ReshardError::NoSuchShard(number) => shard_not_found(stream.name(), &shard_id(*number)),
         ReshardError::Closed(number) => invalid_argument(format!(
-            "Shard {} in stream {} is not active: it was split or merged before.",
+            "Shard {} in stream {} under account {ACCOUNT} has already been merged or split, and thus is not eligible \
+             for merging or splitting.",
             shard_id(*number),
             stream.name()
         )),
@@ -244,10 +246,9 @@ fn reshard_failure(stream: &Stream, error: &ReshardError) -> ServiceError {
         ReshardError::NotAdjacent => {
             invalid_argument("The shards to merge must be adjacent: their hash key ranges have to touch.")
         }
-        ReshardError::TooMany => ServiceError::client(
-            "LimitExceededException",
-            format!("This would exceed the limit of {SHARDS_MAX} shards in a stream."),
-        ),
+        ReshardError::TooMany => {
+            limit_exceeded(format!("This would exceed the limit of {SHARDS_MAX} shards in a stream."))
+        }
         ReshardError::Log(error) => log_failure(error),
         ReshardError::Save(error) => io_failure(error),
         ReshardError::Closing => ServiceError::internal("InternalFailureException", "The local cloud is stopping."),

@@ -1,159 +1,357 @@
-//! The service's checks of single values, with its wording.
+//! The service's checks of single values, with its wording: all of a request's faults are said at once.
 
-use std::fmt::Display;
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write as _};
 
-use crate::kinesis::{ACCOUNT, REGION};
 use crate::wire::ServiceError;
 
-const STREAM_NAME_LENGTH_MAX: usize = 128;
-/// Characters, not bytes.
-const PARTITION_KEY_LENGTH_MAX: usize = 256;
+use super::StreamRef;
 
-/// `ValidationException` for one value.
-pub(super) fn refuse(value: impl Display, field: &str, constraint: &str) -> ServiceError {
-    ServiceError::client(
-        "ValidationException",
-        format!("1 validation error detected: Value '{value}' at '{field}' failed to satisfy constraint: {constraint}"),
-    )
+/// Faults named in one answer at most; the rest are only counted, so that 500 bad records do not make a huge answer.
+const FAULTS_NAMED_MAX: usize = 20;
+
+/// A pattern as the service's model writes it, and its check.
+type Pattern = (&'static str, fn(&str) -> bool);
+
+/// What a text must be.
+#[derive(Debug)]
+pub(super) struct TextRule {
+    /// Characters.
+    min: usize,
+    max: usize,
+    pattern: Option<Pattern>,
 }
 
-/// The value, or `ValidationException` when the request does not have it.
-pub(super) fn required<T>(value: Option<T>, field: &str) -> Result<T, ServiceError> {
-    value.ok_or_else(|| {
-        let message = format!(
-            "1 validation error detected: Value null at '{field}' failed to satisfy constraint: Member must not be null"
-        );
-        ServiceError::client("ValidationException", message)
-    })
+/// Names of streams, consumers and shards.
+pub(super) const NAME: TextRule = TextRule { min: 1, max: 128, pattern: Some(("[a-zA-Z0-9_.-]+", is_name)) };
+/// ARNs of streams.
+pub(super) const STREAM_ARN: TextRule =
+    TextRule { min: 1, max: 2_048, pattern: Some(("arn:aws.*:kinesis:.*:\\d{12}:stream/\\S+", is_stream_arn)) };
+/// ARNs of consumers.
+pub(super) const CONSUMER_ARN: TextRule = TextRule {
+    min: 1,
+    max: 2_048,
+    pattern: Some((
+        "^(arn):aws.*:kinesis:.*:\\d{12}:.*stream\\/[a-zA-Z0-9_.-]+\\/consumer\\/[a-zA-Z0-9_.-]+:[0-9]+",
+        is_consumer_arn,
+    )),
+};
+/// ARNs of streams, consumers, channels and queues.
+pub(super) const RESOURCE_ARN: TextRule = TextRule {
+    min: 1,
+    max: 2_048,
+    pattern: Some(("arn:aws.*:kinesis:.*:\\d{12}:.*(stream|channel|queue)/\\S+", is_resource_arn)),
+};
+/// Sequence numbers.
+pub(super) const SEQUENCE_NUMBER: TextRule =
+    TextRule { min: 0, max: usize::MAX, pattern: Some(("0|([1-9]\\d{0,128})", is_sequence_number)) };
+/// Hash keys.
+pub(super) const HASH_KEY: TextRule =
+    TextRule { min: 0, max: usize::MAX, pattern: Some(("0|([1-9]\\d{0,38})", is_hash_key)) };
+/// Partition keys.
+pub(super) const PARTITION_KEY: TextRule = TextRule { min: 1, max: 256, pattern: None };
+/// Shard iterators.
+pub(super) const ITERATOR: TextRule = TextRule { min: 1, max: 512, pattern: None };
+/// Page tokens.
+pub(super) const TOKEN: TextRule = TextRule { min: 1, max: 1_048_576, pattern: None };
+/// KMS keys.
+pub(super) const KEY_ID: TextRule = TextRule { min: 1, max: 2_048, pattern: None };
+/// Keys of tags.
+pub(super) const TAG_KEY: TextRule = TextRule { min: 1, max: 128, pattern: None };
+
+/// Collects the faults of a request. What a check returns may be used after [`Checks::finish`] has passed.
+#[derive(Debug, Default)]
+pub(super) struct Checks {
+    named: Vec<String>,
+    count: usize,
 }
 
-/// A number within its range.
-pub(super) fn within(value: i64, field: &str, min: i64, max: i64) -> Result<i64, ServiceError> {
-    if value < min {
-        return Err(refuse(value, field, &format!("Member must have value greater than or equal to {min}")));
+impl Checks {
+    /// Notes a fault.
+    pub(super) fn refuse(&mut self, value: impl Display, field: &str, constraint: impl Display) {
+        self.note(|| format!("Value '{value}' at '{field}' failed to satisfy constraint: {constraint}"));
     }
-    if value > max {
-        return Err(refuse(value, field, &format!("Member must have value less than or equal to {max}")));
+
+    fn note(&mut self, fault: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.named.len() < FAULTS_NAMED_MAX {
+            self.named.push(fault());
+        }
     }
-    Ok(value)
+
+    /// A member that must be there.
+    pub(super) fn required<T: Default>(&mut self, field: &str, value: Option<T>) -> T {
+        value.unwrap_or_else(|| {
+            self.note(|| format!("Value null at '{field}' failed to satisfy constraint: Member must not be null"));
+            T::default()
+        })
+    }
+
+    /// A text that may be missing.
+    pub(super) fn text(&mut self, field: &str, value: Option<&str>, rule: &TextRule) {
+        let Some(value) = value else { return };
+        if let Some((pattern, matches)) = rule.pattern
+            && !matches(value)
+        {
+            let constraint = format_args!("Member must satisfy regular expression pattern: {pattern}");
+            self.refuse(shown(value), field, constraint);
+        }
+        // A text of at most `max` bytes has at most `max` characters: nothing to count for almost every one.
+        if value.len() > rule.max && value.chars().count() > rule.max {
+            let constraint = format_args!("Member must have length less than or equal to {}", rule.max);
+            self.refuse(shown(value), field, constraint);
+        }
+        // With a least length of 1 at most, emptiness is all there is to ask.
+        if value.is_empty() && rule.min > 0 {
+            let constraint = format_args!("Member must have length greater than or equal to {}", rule.min);
+            self.refuse(value, field, constraint);
+        }
+    }
+
+    /// A text that must be there.
+    pub(super) fn required_text<'a>(&mut self, field: &str, value: Option<&'a str>, rule: &TextRule) -> &'a str {
+        self.text(field, value, rule);
+        self.required(field, value)
+    }
+
+    /// A number that may be missing; `i64::MAX` is no upper bound.
+    pub(super) fn number(&mut self, field: &str, value: Option<i64>, min: i64, max: i64) {
+        let Some(value) = value else { return };
+        if value < min {
+            self.refuse(value, field, format_args!("Member must have value greater than or equal to {min}"));
+        }
+        if value > max {
+            self.refuse(value, field, format_args!("Member must have value less than or equal to {max}"));
+        }
+    }
+
+    /// A number that must be there.
+    pub(super) fn required_number(&mut self, field: &str, value: Option<i64>, min: i64, max: i64) -> i64 {
+        self.number(field, value, min, max);
+        self.required(field, value)
+    }
+
+    /// One of some names that stand for values; `None` when it is missing, or refused.
+    pub(super) fn choice<T: Copy>(&mut self, field: &str, value: Option<&str>, choices: &[(&str, T)]) -> Option<T> {
+        let value = value?;
+        let chosen = choices.iter().find(|(name, _)| *name == value).map(|(_, chosen)| *chosen);
+        if chosen.is_none() {
+            let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+            let constraint = format_args!("Member must satisfy enum value set: [{}]", names.join(", "));
+            self.refuse(shown(value), field, constraint);
+        }
+        chosen
+    }
+
+    /// One of some names, which must be there.
+    pub(super) fn required_choice<T: Copy>(
+        &mut self,
+        field: &str,
+        value: Option<&str>,
+        choices: &[(&str, T)],
+    ) -> Option<T> {
+        self.required(field, value.map(Some));
+        self.choice(field, value, choices)
+    }
+
+    /// How many items a list or map has.
+    pub(super) fn length(&mut self, field: &str, length: usize, min: usize, max: usize) {
+        if length < min {
+            self.refuse("[]", field, format_args!("Member must have length greater than or equal to {min}"));
+        }
+        if length > max {
+            let value = format_args!("[{length} entries]");
+            self.refuse(value, field, format_args!("Member must have length less than or equal to {max}"));
+        }
+    }
+
+    /// Tags of a request: 1 to 200, each key and value within its length.
+    pub(super) fn tags(&mut self, field: &str, tags: &BTreeMap<String, String>) {
+        self.length(field, tags.len(), 1, 200);
+        for (key, value) in tags {
+            if key.is_empty() || key.chars().count() > 128 {
+                self.refuse(
+                    shown(key),
+                    field,
+                    "Map keys must satisfy constraint: [Member must have length less than or equal to 128, Member \
+                     must have length greater than or equal to 1]",
+                );
+            }
+            if value.chars().count() > 256 {
+                self.refuse(
+                    shown(value),
+                    field,
+                    "Map value must satisfy constraint: [Member must have length less than or equal to 256, Member \
+                     must have length greater than or equal to 0]",
+                );
+            }
+        }
+    }
+
+    /// The keys of tags to take away: 1 to 50.
+    pub(super) fn tag_keys(&mut self, keys: &[String]) {
+        self.length("tagKeys", keys.len(), 1, 50);
+        for (index, key) in (1_usize..).zip(keys) {
+            self.text(&format!("tagKeys.{index}.member"), Some(key), &TAG_KEY);
+        }
+    }
+
+    /// A stream's name and ARN.
+    pub(super) fn stream(&mut self, stream: &StreamRef) {
+        self.text("streamName", stream.name.as_deref(), &NAME);
+        self.text("streamARN", stream.arn.as_deref(), &STREAM_ARN);
+    }
+
+    /// `ValidationException` when anything was refused.
+    pub(super) fn finish(&self) -> Result<(), ServiceError> {
+        if self.count == 0 {
+            return Ok(());
+        }
+        let plural = if self.count == 1 { "" } else { "s" };
+        let mut message = format!("{} validation error{plural} detected: {}", self.count, self.named.join("; "));
+        if self.count > self.named.len() {
+            // Writing to a `String` cannot fail.
+            let _written = write!(message, "; and {} more", self.count - self.named.len());
+        }
+        Err(ServiceError::client("ValidationException", message))
+    }
 }
 
-/// 1 to 128 letters, digits, `_`, `.`, `-`.
-pub(super) fn stream_name(field: &str, name: &str) -> Result<(), ServiceError> {
-    if name.is_empty() {
-        return Err(refuse(name, field, "Member must have length greater than or equal to 1"));
-    }
-    if name.chars().count() > STREAM_NAME_LENGTH_MAX {
-        let constraint = format!("Member must have length less than or equal to {STREAM_NAME_LENGTH_MAX}");
-        return Err(refuse(name, field, &constraint));
-    }
+/// A value within a message, cut to a bearable length.
+fn shown(value: &str) -> &str {
+    const SHOWN_BYTES_MAX: usize = 2_048;
+    value.get(..value.floor_char_boundary(SHOWN_BYTES_MAX)).unwrap_or(value)
+}
+
+fn is_name(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
-    if !name.bytes().all(is_allowed) {
-        return Err(refuse(name, field, "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+"));
-    }
-    Ok(())
+    !text.is_empty() && text.bytes().all(is_allowed)
 }
 
-/// 1 to 256 characters.
-pub(super) fn partition_key(field: impl FnOnce() -> String, key: &str) -> Result<(), ServiceError> {
-    if key.is_empty() {
-        return Err(refuse(key, &field(), "Member must have length greater than or equal to 1"));
-    }
-    // A text of at most 256 bytes has at most 256 characters: nothing to count for almost every key.
-    let is_too_long = key.len() > PARTITION_KEY_LENGTH_MAX && key.chars().count() > PARTITION_KEY_LENGTH_MAX;
-    if is_too_long {
-        return Err(refuse(key, &field(), "Member must have length less than or equal to 256"));
-    }
-    Ok(())
-}
-
-/// A time in seconds since the epoch, to the nearest millisecond: a float holds 1700000000.001 as slightly less.
-pub(super) fn timestamp_ms(seconds: f64) -> Result<i64, ServiceError> {
-    let since_epoch = Duration::try_from_secs_f64(seconds).map_err(|error| {
-        ServiceError::client("InvalidArgumentException", format!("Timestamp {seconds} is not a time: {error}."))
-    })?;
-    let half_a_millisecond = Duration::from_micros(500);
-    Ok(i64::try_from(since_epoch.saturating_add(half_a_millisecond).as_millis()).unwrap_or(i64::MAX))
-}
-
-/// The stream's name in an ARN of this account and region.
-pub(super) fn name_in_arn(arn: &str) -> Result<&str, ServiceError> {
+/// The resource in an ARN of Kinesis, whatever its region, with a look at the rest of its shape.
+pub(super) fn resource_in_arn(arn: &str) -> Option<&str> {
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
-    let [arn_word, partition, service, region, account, resource] = parts.as_slice() else {
-        return Err(refuse_arn(arn));
-    };
-    let Some(name) = resource.strip_prefix("stream/") else { return Err(refuse_arn(arn)) };
-    if *arn_word != "arn" || !partition.starts_with("aws") || *service != "kinesis" {
-        return Err(refuse_arn(arn));
-    }
-    if *region != REGION || *account != ACCOUNT {
-        return Err(ServiceError::client(
-            "ResourceNotFoundException",
-            format!("Stream {name} is not of account {ACCOUNT} in {REGION}, which is all that this local cloud has."),
-        ));
-    }
-    Ok(name)
+    let [word, partition, service, _region, account, resource] = parts.as_slice() else { return None };
+    let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+    let is_ours = *word == "arn" && partition.starts_with("aws") && *service == "kinesis" && is_account;
+    is_ours.then_some(*resource)
 }
 
-fn refuse_arn(arn: &str) -> ServiceError {
-    refuse(arn, "streamARN", "Member must satisfy regular expression pattern: arn:aws.*:kinesis:.*:\\d{12}:stream/\\S+")
+fn is_path(resource: &str, kind: &str) -> bool {
+    let rest = resource.strip_prefix(kind).and_then(|rest| rest.strip_prefix('/'));
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace))
+}
+
+fn is_stream_arn(text: &str) -> bool {
+    resource_in_arn(text).is_some_and(|resource| is_path(resource, "stream"))
+}
+
+fn is_resource_arn(text: &str) -> bool {
+    let kinds = ["stream", "channel", "queue"];
+    resource_in_arn(text).is_some_and(|resource| kinds.iter().any(|kind| is_path(resource, kind)))
+}
+
+fn is_consumer_arn(text: &str) -> bool {
+    resource_in_arn(text).and_then(consumer_in_resource).is_some()
+}
+
+/// The stream's name, the consumer's name and its creation second in `stream/S/consumer/C:1700000000`.
+pub(super) fn consumer_in_resource(resource: &str) -> Option<(&str, &str, i64)> {
+    let (stream, consumer) = resource.strip_prefix("stream/")?.split_once("/consumer/")?;
+    let (name, created) = consumer.rsplit_once(':')?;
+    let is_valid = is_name(stream) && is_name(name) && created.bytes().all(|byte| byte.is_ascii_digit());
+    if is_valid { created.parse().ok().map(|created_s| (stream, name, created_s)) } else { None }
+}
+
+fn is_number(text: &str, digits_max: usize) -> bool {
+    let is_canonical = text == "0" || (!text.is_empty() && !text.starts_with('0'));
+    is_canonical && text.len() <= digits_max && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_sequence_number(text: &str) -> bool {
+    is_number(text, 129)
+}
+
+fn is_hash_key(text: &str) -> bool {
+    is_number(text, 39)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn message(check: impl FnOnce(&mut Checks)) -> String {
+        let mut checks = Checks::default();
+        check(&mut checks);
+        checks.finish().map_or_else(|error| error.message, |()| String::new())
+    }
+
     #[test]
-    fn stream_names() {
-        let check =
-            |name: &str, is_valid: bool| assert_eq!(stream_name("streamName", name).is_ok(), is_valid, "{name}");
-        check("ad-events", true);
-        check(&"a".repeat(128), true);
-        check(&"a".repeat(129), false);
+    fn texts() {
+        let check = |rule: &TextRule, text: &str, is_valid: bool| {
+            let message = message(|checks| checks.text("field", Some(text), rule));
+            assert_eq!(message.is_empty(), is_valid, "{text}: {message}");
+        };
+        check(&NAME, "ad-events", true);
+        check(&NAME, &"a".repeat(128), true);
+        check(&NAME, &"a".repeat(129), false);
         for name in ["", "a b", "a/b", "a@b", "ä"] {
-            check(name, false);
+            check(&NAME, name, false);
         }
-        let error = stream_name("streamName", "a b").unwrap_err();
-        assert_eq!(error.code, "ValidationException");
+        check(&PARTITION_KEY, &"é".repeat(256), true);
+        check(&PARTITION_KEY, &"é".repeat(257), false);
+        check(&PARTITION_KEY, "", false);
+        check(&SEQUENCE_NUMBER, &"9".repeat(129), true);
+        check(&SEQUENCE_NUMBER, &"9".repeat(130), false);
+        for text in ["", "00", "01", "-1", "x"] {
+            check(&SEQUENCE_NUMBER, text, false);
+        }
+        check(&STREAM_ARN, "arn:aws:kinesis:us-east-1:000000000000:stream/raw", true);
+        check(&STREAM_ARN, "arn:aws-cn:kinesis:x:123456789012:stream/raw", true);
+        for arn in ["", "raw", "arn:aws:firehose:us-east-1:000000000000:stream/raw", "arn:aws:kinesis:r:1:stream/raw"] {
+            check(&STREAM_ARN, arn, false);
+        }
+        check(&CONSUMER_ARN, "arn:aws:kinesis:us-east-1:000000000000:stream/raw/consumer/c:17", true);
+        check(&CONSUMER_ARN, "arn:aws:kinesis:us-east-1:000000000000:stream/raw/consumer/c", false);
+        check(&CONSUMER_ARN, "arn:aws:kinesis:us-east-1:000000000000:stream/raw", false);
+        check(&RESOURCE_ARN, "arn:aws:kinesis:us-east-1:000000000000:channel/c", true);
+        check(&RESOURCE_ARN, "arn:aws:kinesis:us-east-1:000000000000:table/c", false);
+    }
+
+    #[test]
+    fn all_faults_are_said_in_one_sentence() {
+        let text = message(|checks| {
+            checks.text("streamName", Some(""), &NAME);
+            checks.required_number("shardCount", None, 1, 10);
+            checks.number("limit", Some(0), 1, 10);
+            checks.choice("streamMode", Some("X"), &[("A", 1), ("B", 2)]);
+        });
         assert_eq!(
-            error.message,
-            "1 validation error detected: Value 'a b' at 'streamName' failed to satisfy constraint: \
-             Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+"
+            text,
+            "5 validation errors detected: Value '' at 'streamName' failed to satisfy constraint: Member must satisfy \
+             regular expression pattern: [a-zA-Z0-9_.-]+; Value '' at 'streamName' failed to satisfy constraint: \
+             Member must have length greater than or equal to 1; Value null at 'shardCount' failed to satisfy \
+             constraint: Member must not be null; Value '0' at 'limit' failed to satisfy constraint: Member must have \
+             value greater than or equal to 1; Value 'X' at 'streamMode' failed to satisfy constraint: Member must \
+             satisfy enum value set: [A, B]"
         );
     }
 
     #[test]
-    fn partition_keys_are_counted_in_characters() {
-        let check = |key: &str, is_valid: bool| {
-            assert_eq!(partition_key(|| "partitionKey".to_owned(), key).is_ok(), is_valid, "{key}");
-        };
-        check("k", true);
-        check(&"é".repeat(256), true);
-        check(&"é".repeat(257), false);
-        check(&"k".repeat(257), false);
-        check("", false);
+    fn a_missing_text_is_one_fault() {
+        let text = message(|checks| drop(checks.required_text("shardId", None, &NAME).to_owned()));
+        assert_eq!(
+            text,
+            "1 validation error detected: Value null at 'shardId' failed to satisfy constraint: Member must not be null"
+        );
+        let text = message(|checks| drop(checks.required_text("shardId", Some(""), &NAME).to_owned()));
+        assert!(text.starts_with("2 validation errors detected: Value '' at 'shardId'"), "{text}");
     }
 
     #[test]
-    fn timestamps() {
-        assert_eq!(timestamp_ms(1_700_000_000.001).unwrap(), 1_700_000_000_001);
-        assert_eq!(timestamp_ms(0.0).unwrap(), 0);
-        for seconds in [-1.0, f64::NAN, f64::INFINITY, 1e30] {
-            assert_eq!(timestamp_ms(seconds).unwrap_err().code, "InvalidArgumentException");
-        }
-    }
-
-    #[test]
-    fn arns() {
-        let check = |arn: &str, expected: Result<&str, &str>| {
-            assert_eq!(name_in_arn(arn).map_err(|error| error.code), expected, "{arn}");
-        };
-        check("arn:aws:kinesis:us-east-1:000000000000:stream/raw", Ok("raw"));
-        check("arn:aws:kinesis:eu-west-1:000000000000:stream/raw", Err("ResourceNotFoundException"));
-        check("arn:aws:kinesis:us-east-1:123456789012:stream/raw", Err("ResourceNotFoundException"));
-        check("arn:aws:firehose:us-east-1:000000000000:stream/raw", Err("ValidationException"));
-        check("raw", Err("ValidationException"));
-        check("", Err("ValidationException"));
+    fn many_faults_are_counted() {
+        let text = message(|checks| (0..500).for_each(|_| checks.number("limit", Some(0), 1, 10)));
+        assert!(text.starts_with("500 validation errors detected"));
+        assert!(text.ends_with("; and 480 more"));
     }
 }

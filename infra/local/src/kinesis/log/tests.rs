@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::clock::Clock;
 use crate::data_dir::DataDir;
-use crate::kinesis::frame::Frames;
+use crate::kinesis::frame::{Frames, Payload};
 
 use super::writer::{AppendError, Writer};
 use super::*;
@@ -42,7 +42,7 @@ impl Bench {
 fn frames(texts: &[&str]) -> Frames {
     let mut frames = Frames::default();
     for text in texts {
-        frames.push_base64("key", &base64_simd::STANDARD.encode_to_string(text)).unwrap();
+        frames.push("key", Payload::Raw(text.as_bytes())).unwrap();
     }
     frames
 }

@@ -1,6 +1,8 @@
 //! Putting records: route, limit, write, and answer when they are durable.
 
-use crate::kinesis::frame::Frames;
+use std::sync::atomic::Ordering;
+
+use crate::kinesis::frame::{Frames, Payload};
 use crate::kinesis::hash_key::HashKey;
 use crate::kinesis::log::writer::AppendError;
 use crate::kinesis::sequence::SequenceNumber;
@@ -12,7 +14,7 @@ use super::{Shard, Stream, StreamState};
 pub(in crate::kinesis) struct PutEntry<'a> {
     pub(in crate::kinesis) partition_key: &'a str,
     pub(in crate::kinesis) hash_key: HashKey,
-    pub(in crate::kinesis) data_base64: &'a str,
+    pub(in crate::kinesis) data: Payload<'a>,
     /// Data and partition key.
     pub(in crate::kinesis) bytes: usize,
 }
@@ -57,12 +59,13 @@ impl Stream {
             lanes.resize_with(state.open.len(), Lane::default);
             for index in pending.drain(..) {
                 let Some(entry) = entries.get(index) else { continue };
-                let Some((shard, lane)) = lane_of(&state, &mut lanes, entry.hash_key) else { continue };
+                let at = if state.is_auto() { self.next_turn(&state) } else { state.route(entry.hash_key) };
+                let Some((shard, lane)) = lane_of(&state, &mut lanes, at) else { continue };
                 if is_limited && !shard.admit_write(entry.bytes, now_ms) {
                     set(&mut outcomes, index, PutOutcome::Throttled { shard: shard.description.number });
                     continue;
                 }
-                lane.frames.push_base64(entry.partition_key, entry.data_base64)?;
+                lane.frames.push(entry.partition_key, entry.data)?;
                 lane.entries.push(index);
             }
             pending = write(&state, lanes, &mut outcomes).await;
@@ -71,6 +74,11 @@ impl Stream {
             }
         }
         Ok(outcomes)
+    }
+
+    /// The index of the open shard whose turn it is.
+    fn next_turn(&self, state: &StreamState) -> Option<usize> {
+        self.inner.turn.fetch_add(1, Ordering::Relaxed).checked_rem(state.open.len())
     }
 
     /// Waits until a split or merge that closed a shard has named the shards that follow it.
@@ -113,9 +121,8 @@ async fn write(state: &StreamState, lanes: Vec<Lane>, outcomes: &mut [PutOutcome
     closed
 }
 
-fn lane_of<'a>(state: &'a StreamState, lanes: &'a mut [Lane], key: HashKey) -> Option<(&'a Shard, &'a mut Lane)> {
-    let at = state.route(key)?;
-    Some((state.open.get(at)?, lanes.get_mut(at)?))
+fn lane_of<'a>(state: &'a StreamState, lanes: &'a mut [Lane], at: Option<usize>) -> Option<(&'a Shard, &'a mut Lane)> {
+    Some((state.open.get(at?)?, lanes.get_mut(at?)?))
 }
 
 fn set(outcomes: &mut [PutOutcome], index: usize, outcome: PutOutcome) {

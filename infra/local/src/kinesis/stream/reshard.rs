@@ -1,15 +1,17 @@
-//! Splitting and merging shards under load.
+//! Splitting, merging and scaling under load.
 //!
 //! The children's logs are made first. Then the parents take no more records, so that their end is known; then the
 //! new map is made durable and shown. Puts that met a closed parent wait for the new map. A crash in between leaves
-//! the parents open and unused directories behind, and loses nothing.
+//! the parents open and unused directories behind, and loses nothing. Scaling is one change too: the shards in between
+//! are closed before anyone sees them.
 
 use std::io;
 use std::sync::Arc;
 
 use crate::kinesis::description::{ClosedShard, ShardDescription};
-use crate::kinesis::hash_key::{HashKey, HashKeyRange};
+use crate::kinesis::hash_key::HashKey;
 use crate::kinesis::log::LogError;
+use crate::kinesis::scaling::{self, Origin, Planned};
 use crate::kinesis::store::SHARDS_MAX;
 
 use super::{Shard, Stream, StreamState};
@@ -48,36 +50,44 @@ impl Stream {
     pub(in crate::kinesis) async fn split(&self, number: u64, at: HashKey) -> Result<(), ReshardError> {
         let _one_at_a_time = self.inner.change.lock().await;
         let state = self.state();
-        let parent = open_shard(&state, number)?;
-        let (low, high) = parent.description.range.split(at).ok_or(ReshardError::HashKey)?;
-        self.replace(&state, &[parent], &[low, high]).await
+        let parent = open_index(&state, number)?;
+        let range = open_at(&state, parent)?.description.range;
+        let (low, high) = range.split(at).ok_or(ReshardError::HashKey)?;
+        self.carry_out(&state, &[low, high].map(|range| Planned { range, parents: vec![Origin::Open(parent)] })).await
     }
 
     /// Merges two shards that touch into one.
     pub(in crate::kinesis) async fn merge(&self, number: u64, adjacent: u64) -> Result<(), ReshardError> {
         let _one_at_a_time = self.inner.change.lock().await;
         let state = self.state();
-        let (one, other) = (open_shard(&state, number)?, open_shard(&state, adjacent)?);
-        let range = one.description.range.merge(other.description.range).ok_or(ReshardError::NotAdjacent)?;
-        self.replace(&state, &[one, other], &[range]).await
+        let (one, other) = (open_index(&state, number)?, open_index(&state, adjacent)?);
+        let (first, second) = (open_at(&state, one)?.description.range, open_at(&state, other)?.description.range);
+        let range = first.merge(second).ok_or(ReshardError::NotAdjacent)?;
+        self.carry_out(&state, &[Planned { range, parents: vec![Origin::Open(one), Origin::Open(other)] }]).await
     }
 
-    async fn replace(
-        &self,
-        state: &StreamState,
-        parents: &[&Shard],
-        ranges: &[HashKeyRange],
-    ) -> Result<(), ReshardError> {
-        if state.open.len() + ranges.len() > SHARDS_MAX + parents.len() {
+    /// Splits and merges until there are `count` even shards.
+    pub(in crate::kinesis) async fn scale(&self, count: u32) -> Result<(), ReshardError> {
+        let _one_at_a_time = self.inner.change.lock().await;
+        let state = self.state();
+        let open: Vec<_> = state.open.iter().map(|shard| shard.description.range).collect();
+        let plan = scaling::to_even(&open, count);
+        if plan.is_empty() { Ok(()) } else { self.carry_out(&state, &plan).await }
+    }
+
+    async fn carry_out(&self, state: &StreamState, plan: &[Planned]) -> Result<(), ReshardError> {
+        let now_ms = self.inner.home.clock.now_ms();
+        let descriptions = describe(state, plan, now_ms);
+        let mut parents: Vec<usize> = plan.iter().flat_map(|planned| &planned.parents).filter_map(open_of).collect();
+        parents.sort_unstable();
+        parents.dedup();
+        let parents: Vec<&Shard> = parents.into_iter().filter_map(|at| state.open.get(at)).collect();
+        let opened = descriptions.iter().filter(|description| description.closed.is_none()).count();
+        if state.open.len() + opened > SHARDS_MAX + parents.len() {
             return Err(ReshardError::TooMany);
         }
-        let now_ms = self.inner.home.clock.now_ms();
-        let descriptions: Vec<&ShardDescription> = parents.iter().map(|parent| &*parent.description).collect();
-        let mut children = Vec::with_capacity(ranges.len());
-        for (number, range) in (state.next_shard..).zip(ranges) {
-            children.push(self.make(ShardDescription::child(number, *range, &descriptions, now_ms)).await?);
-        }
-        let result = self.close_and_save(state, parents, children).await;
+        let children = self.make(descriptions).await?;
+        let result = self.close_and_save(state, &parents, children).await;
         if result.is_err() {
             for writer in parents.iter().filter_map(|parent| parent.writer.as_ref()) {
                 writer.reopen().await;
@@ -90,19 +100,24 @@ impl Stream {
         result
     }
 
-    async fn make(&self, description: ShardDescription) -> Result<Shard, ReshardError> {
-        let (dir, home) = (self.inner.dir.join(description.id()), self.inner.home.clone());
+    async fn make(&self, descriptions: Vec<ShardDescription>) -> Result<Vec<Shard>, ReshardError> {
+        let (root, home) = (self.inner.dir.clone(), self.inner.home.clone());
         let failed = |source| LogError::Io { dir: self.inner.dir.clone(), source };
-        let opened = super::blocking(move || {
-            // A reshard that died before its map was written can have left a directory of this name.
-            if dir.exists() {
-                std::fs::remove_dir_all(&dir)?;
+        let making = move || {
+            let mut shards = Vec::with_capacity(descriptions.len());
+            for description in descriptions {
+                let dir = root.join(description.id());
+                // A reshard that died before its map was written can have left a directory of this name.
+                if dir.exists() {
+                    std::fs::remove_dir_all(&dir)?;
+                }
+                std::fs::create_dir(&dir)?;
+                shards.push(Shard::open(&dir, description, &home).map(|(shard, _nothing_torn)| shard));
             }
-            std::fs::create_dir(&dir)?;
-            Ok(Shard::open(&dir, description, &home))
-        });
-        let (shard, _nothing_torn) = opened.await.map_err(failed)??;
-        Ok(shard)
+            Ok(shards)
+        };
+        let shards = super::blocking(making).await.map_err(failed)?;
+        Ok(shards.into_iter().collect::<Result<_, _>>()?)
     }
 
     async fn close_and_save(
@@ -133,7 +148,43 @@ impl Stream {
     }
 }
 
-fn open_shard(state: &StreamState, number: u64) -> Result<&Shard, ReshardError> {
-    let shard = state.shard(number).ok_or(ReshardError::NoSuchShard(number))?;
-    if shard.description.closed.is_some() { Err(ReshardError::Closed(number)) } else { Ok(shard) }
+/// What the planned shards will be. Those in between, parents themselves, are closed from the start.
+fn describe(state: &StreamState, plan: &[Planned], now_ms: i64) -> Vec<ShardDescription> {
+    let mut descriptions: Vec<ShardDescription> = Vec::with_capacity(plan.len());
+    for (number, planned) in (state.next_shard..).zip(plan) {
+        let parent = |origin: &Origin| match origin {
+            Origin::Open(at) => state.open.get(*at).map(|shard| &*shard.description),
+            Origin::Planned(at) => descriptions.get(*at),
+        };
+        let parents: Vec<&ShardDescription> = planned.parents.iter().filter_map(parent).collect();
+        descriptions.push(ShardDescription::child(number, planned.range, &parents, now_ms));
+    }
+    for origin in plan.iter().flat_map(|planned| &planned.parents) {
+        if let Origin::Planned(at) = origin
+            && let Some(description) = descriptions.get_mut(*at)
+        {
+            description.closed = Some(ClosedShard { next_counter: 1, at_ms: now_ms });
+        }
+    }
+    descriptions
+}
+
+fn open_of(origin: &Origin) -> Option<usize> {
+    match origin {
+        Origin::Open(at) => Some(*at),
+        Origin::Planned(_) => None,
+    }
+}
+
+fn open_index(state: &StreamState, number: u64) -> Result<usize, ReshardError> {
+    let is_it = |shard: &Shard| shard.description.number == number;
+    match state.open.iter().position(is_it) {
+        Some(at) => Ok(at),
+        None if state.shards.iter().any(is_it) => Err(ReshardError::Closed(number)),
+        None => Err(ReshardError::NoSuchShard(number)),
+    }
+}
+
+fn open_at(state: &StreamState, at: usize) -> Result<&Shard, ReshardError> {
+    state.open.get(at).ok_or(ReshardError::Closing)
 }

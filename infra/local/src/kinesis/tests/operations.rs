@@ -6,7 +6,7 @@ use aws_sdk_kinesis::types::{ShardFilter, ShardFilterType};
 
 use super::*;
 
-fn code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> String {
+pub(super) fn code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> String {
     error.code().unwrap_or("none").to_owned()
 }
 
@@ -198,6 +198,13 @@ async fn shards_are_listed_by_filter_and_page() {
     let token = page.next_token.unwrap();
     let rest = client.list_shards().next_token(&token).send().await.unwrap();
     assert_eq!((page.shards.unwrap().len(), rest.shards.unwrap().len(), rest.next_token), (3, 1, None));
+    let filter = filter(ShardFilterType::AtLatest).build().unwrap();
+    let page = client.list_shards().stream_name("s").shard_filter(filter).max_results(1).send().await.unwrap();
+    let rest = client.list_shards().next_token(page.next_token.unwrap()).send().await.unwrap().shards.unwrap();
+    let rest: Vec<&str> = rest.iter().map(|shard| shard.shard_id()).collect();
+    assert_eq!(rest, ["shardId-000000000002", "shardId-000000000003"], "the filter goes on in the token");
+    let other = client.list_shards().stream_name("s").stream_creation_timestamp(DateTime::from_secs(1_600_000_000));
+    assert_eq!(code(&other.send().await.unwrap_err()), "ResourceNotFoundException");
     let error = client.list_shards().stream_name("s").next_token(&token).send().await.unwrap_err();
     assert_eq!(code(&error), "InvalidArgumentException");
     fixture.clock.jump(300_000);
