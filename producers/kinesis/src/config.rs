@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::spool::SpoolConfig;
+
 /// Largest record (data and partition key) that any stream can be set to accept: 10 MiB.
 const SERVICE_RECORD_BYTES_MAX: usize = 10 << 20;
 
@@ -45,6 +47,8 @@ pub struct Config {
     pub rate_limit_percent: u32,
     /// How often the shard map is read again when nothing hints that it changed; 60 s by default.
     pub shard_map_refresh: Duration,
+    /// A log on disk for what the stream does not take now; none by default.
+    pub spool: Option<SpoolConfig>,
 }
 
 /// A setting that is out of its bounds.
@@ -74,7 +78,13 @@ impl Config {
             wrap_single_records: false,
             rate_limit_percent: 100,
             shard_map_refresh: Duration::from_secs(60),
+            spool: None,
         }
+    }
+
+    /// The part of the buffer for what senders put in; the rest is for what is read back from the log on disk.
+    pub(crate) fn senders_bytes_max(&self) -> usize {
+        if self.spool.is_some() { self.buffer_bytes_max / 2 } else { self.buffer_bytes_max }
     }
 
     /// Checks every bound; the first one that is broken is told.
@@ -89,9 +99,9 @@ impl Config {
             ),
             ((1..=SERVICE_RECORD_BYTES_MAX).contains(&self.record_bytes_max), "record_bytes_max", "1 to 10 MiB"),
             (
-                (record_cost_max..=tokio::sync::Semaphore::MAX_PERMITS).contains(&self.buffer_bytes_max),
+                (record_cost_max..=tokio::sync::Semaphore::MAX_PERMITS).contains(&self.senders_bytes_max()),
                 "buffer_bytes_max",
-                "enough for a record of record_bytes_max and its bookkeeping",
+                "enough for a record of record_bytes_max and its bookkeeping, or two of them with a spool",
             ),
             (!self.record_deadline.is_zero(), "record_deadline", "more than zero"),
             (!self.request_timeout.is_zero(), "request_timeout", "more than zero"),
@@ -99,6 +109,7 @@ impl Config {
             ((1..=64).contains(&self.lanes_per_shard), "lanes_per_shard", "1 to 64"),
             ((1..=100).contains(&self.rate_limit_percent), "rate_limit_percent", "1 to 100"),
             (!self.shard_map_refresh.is_zero(), "shard_map_refresh", "more than zero"),
+            (self.spool.as_ref().is_none_or(SpoolConfig::has_room_to_work), "spool.bytes_max", "at least 1 MiB"),
         ];
         match bounds.into_iter().find(|(holds, _, _)| !holds) {
             Some((_, setting, bounds)) => Err(ConfigError { setting, bounds }),

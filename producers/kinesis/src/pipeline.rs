@@ -7,9 +7,11 @@
 pub(crate) mod batch;
 pub(crate) mod outcome;
 pub(crate) mod request;
+pub(crate) mod spooled;
 
 mod lane;
 mod limiter;
+mod meter;
 mod outstanding;
 mod refresh;
 mod reshard;
@@ -32,11 +34,13 @@ use crate::{
         batch::{Batch, Pending, Ticket},
         lane::{Due, Lane},
         limiter::{Limiter, PipelineClock},
+        meter::Meter,
         outstanding::Outstanding,
         refresh::Refresh,
         request::{BatchId, Draft, InFlight, Request, RequestId},
     },
-    record::{Delivered, Record},
+    record::Record,
+    reply::Reply,
     shard_map::{Shard, ShardMap},
     stats::{Counters, count},
 };
@@ -51,7 +55,7 @@ pub(crate) struct Accepted {
     pub(crate) record: Record,
     pub(crate) hash_key: u128,
     pub(crate) cost: u32,
-    pub(crate) reply: oneshot::Sender<Result<Delivered, PutError>>,
+    pub(crate) reply: Reply,
 }
 
 #[derive(Debug)]
@@ -84,12 +88,14 @@ pub(crate) struct Pipeline {
     first_lane: usize,
     last_failure: Option<Failure>,
     is_closing: bool,
+    meter: Meter,
 }
 
 impl Pipeline {
     /// A pipeline over a map that was asked for at `now`. The `seed` only matters for the jitter of retries.
     pub(crate) fn new(config: Config, map: &ShardMap, now: Instant, counters: Arc<Counters>, seed: u64) -> Self {
         let refresh = Refresh::new(now, config.shard_map_refresh);
+        let meter = Meter::new(&config.stream, config.aggregate_bytes_max, config.record_deadline, now);
         let mut pipeline = Pipeline {
             config,
             counters,
@@ -109,6 +115,7 @@ impl Pipeline {
             first_lane: 0,
             last_failure: None,
             is_closing: false,
+            meter,
         };
         pipeline.replace_map(map);
         pipeline
@@ -117,15 +124,18 @@ impl Pipeline {
     /// Takes a record in.
     pub(crate) fn accept(&mut self, now: Instant, accepted: Accepted) {
         self.next_id += 1;
-        count(&self.counters.offered, 1);
+        let is_durable = accepted.reply.is_durable();
+        // A durable record was counted when it came, and no flush waits for it.
+        count(&self.counters.offered, usize::from(!is_durable));
+        let epoch = if is_durable { self.outstanding.epoch() } else { self.outstanding.accept() };
         let ticket = Ticket {
             reply: accepted.reply,
             hash_key: accepted.hash_key,
             hash_key_is_explicit: accepted.record.explicit_hash_key.is_some(),
             number: self.next_id,
-            epoch: self.outstanding.accept(),
+            epoch,
             cost: accepted.cost,
-            deadline: now + self.config.record_deadline,
+            deadline: now + if is_durable { spooled::FOREVER } else { self.config.record_deadline },
         };
         self.lane_at(accepted.hash_key).push(Pending::new(accepted.record, ticket));
     }
@@ -148,6 +158,11 @@ impl Pipeline {
     /// Bytes of the buffer that were freed since the last call.
     pub(crate) fn take_freed_bytes(&mut self) -> usize {
         std::mem::take(&mut self.freed_bytes)
+    }
+
+    /// Brings the metrics up to date.
+    pub(crate) fn publish(&mut self, now: Instant, buffered_bytes: u64) {
+        self.meter.publish(now, &self.counters, buffered_bytes);
     }
 
     /// Whether to read the shard map now.
@@ -248,6 +263,7 @@ impl Pipeline {
         let Some(batch) = self.lanes.get_mut(index).and_then(|lane| lane.cut(now, &self.config)) else { return false };
         if batch.is_aggregate {
             count(&self.counters.aggregates, 1);
+            count(&self.counters.aggregated, batch.tickets.len());
         }
         let bytes = batch.entry.bytes();
         self.shard_at(landing).limiter.charge(bytes, now);
@@ -283,6 +299,8 @@ impl Pipeline {
             let batch = self.batches.get_mut(&batch_id).expect("a drafted batch is kept");
             if batch.attempts > 0 {
                 count(&self.counters.retried, 1);
+            } else {
+                self.meter.first_sent(now, batch);
             }
             batch.attempts += 1;
             entries.push(batch.entry.clone());

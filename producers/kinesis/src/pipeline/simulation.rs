@@ -23,6 +23,7 @@ use crate::{
     config::Config,
     error::PutError,
     record::{Delivered, Record},
+    reply::Reply,
     shard_map::ShardMap,
     stats::{Counters, Stats},
 };
@@ -101,7 +102,7 @@ impl Simulation {
         let cost = record.cost(usize::MAX).unwrap();
         self.buffered_bytes += usize::try_from(cost).unwrap();
         let hash_key = routing_hash_key(&record);
-        self.pipeline.accept(self.now, Accepted { record, hash_key, cost, reply });
+        self.pipeline.accept(self.now, Accepted { record, hash_key, cost, reply: Reply::Sender(reply) });
         self.puts.push(Put { name, reply: receiver });
     }
 
@@ -173,6 +174,7 @@ impl Simulation {
             match put.reply.try_recv().expect("every record has its result") {
                 Ok(delivered) => {
                     acknowledged += 1;
+                    let Delivered::Stored(delivered) = delivered else { panic!("there is no log") };
                     let at = (delivered.shard_id, delivered.sequence_number, delivered.sub_sequence);
                     assert_eq!(self.stream.stored_at(&at), Some(put.name), "it is where it was said to be");
                 }

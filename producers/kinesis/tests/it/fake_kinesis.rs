@@ -64,7 +64,7 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct FakeKinesis {
     state: Arc<Mutex<State>>,
-    endpoint: String,
+    pub(crate) endpoint: String,
     server: AbortHandle,
 }
 
