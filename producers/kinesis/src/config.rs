@@ -12,6 +12,7 @@ const AGGREGATE_BYTES_MIN: usize = 1 << 10;
 
 /// How a producer behaves. [`Config::new`] fills in defaults that suit most streams.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "switches that are independent of each other")]
 pub struct Config {
     /// Name or ARN of the stream.
     pub stream: String,
@@ -47,6 +48,9 @@ pub struct Config {
     pub rate_limit_percent: u32,
     /// How often the shard map is read again when nothing hints that it changed; 60 s by default.
     pub shard_map_refresh: Duration,
+    /// For processes that are frozen between uses, such as Lambda functions: a flush also waits for a shard map that is being
+    /// read, so that nothing at all is under way when it ends. Off by default; not together with a spool.
+    pub freezable: bool,
     /// A log on disk for what the stream does not take now; none by default.
     pub spool: Option<SpoolConfig>,
 }
@@ -78,6 +82,7 @@ impl Config {
             wrap_single_records: false,
             rate_limit_percent: 100,
             shard_map_refresh: Duration::from_secs(60),
+            freezable: false,
             spool: None,
         }
     }
@@ -109,6 +114,7 @@ impl Config {
             ((1..=64).contains(&self.lanes_per_shard), "lanes_per_shard", "1 to 64"),
             ((1..=100).contains(&self.rate_limit_percent), "rate_limit_percent", "1 to 100"),
             (!self.shard_map_refresh.is_zero(), "shard_map_refresh", "more than zero"),
+            (!(self.freezable && self.spool.is_some()), "freezable", "off if there is a spool"),
             (self.spool.as_ref().is_none_or(SpoolConfig::has_room_to_work), "spool.bytes_max", "at least 1 MiB"),
         ];
         match bounds.into_iter().find(|(holds, _, _)| !holds) {

@@ -22,6 +22,9 @@ mod task;
 
 pub use config::{Config, ConfigError};
 pub use error::{Failure, FailureClass, InvalidRecord, PutError, SendError, ShardMapError, StartError, TrySendError};
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub use pipeline::simulation;
 pub use producer::Producer;
 pub use record::{Delivered, Delivery, Record, Stored};
 pub use spool::{RejectedRecords, SpoolConfig, SpoolError, SpoolPolicy};

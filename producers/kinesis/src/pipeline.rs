@@ -88,6 +88,10 @@ pub(crate) struct Pipeline {
     first_lane: usize,
     last_failure: Option<Failure>,
     is_closing: bool,
+    /// Records that were taken in and have no result. While there is none, nobody needs a newer shard map.
+    held: usize,
+    /// The map in use stands in for one that was never read.
+    is_map_missing: bool,
     meter: Meter,
 }
 
@@ -115,6 +119,8 @@ impl Pipeline {
             first_lane: 0,
             last_failure: None,
             is_closing: false,
+            held: 0,
+            is_map_missing: false,
             meter,
         };
         pipeline.replace_map(map);
@@ -124,6 +130,7 @@ impl Pipeline {
     /// Takes a record in.
     pub(crate) fn accept(&mut self, now: Instant, accepted: Accepted) {
         self.next_id += 1;
+        self.held += 1;
         let is_durable = accepted.reply.is_durable();
         // A durable record was counted when it came, and no flush waits for it.
         count(&self.counters.offered, usize::from(!is_durable));
@@ -165,14 +172,25 @@ impl Pipeline {
         self.meter.publish(now, &self.counters, buffered_bytes);
     }
 
-    /// Whether to read the shard map now.
+    /// Whether to read the shard map now. An idle producer reads none: it does so with the next record.
     pub(crate) fn wants_map(&mut self, now: Instant) -> bool {
-        self.refresh.start(now)
+        self.is_map_needed() && self.refresh.start(now)
+    }
+
+    fn is_map_needed(&self) -> bool {
+        self.held > 0 || self.is_map_missing
+    }
+
+    /// The map that was handed in says nothing; a real one is wanted soon.
+    pub(crate) fn map_is_missing(&mut self, now: Instant) {
+        self.is_map_missing = true;
+        self.map_failed(now);
     }
 
     /// When to poll again if nothing happens before. Valid after [`poll`](Pipeline::poll) returned nothing.
     pub(crate) fn next_wake(&self) -> Option<Instant> {
-        [self.wake, self.refresh.wake()].into_iter().flatten().min()
+        let refresh = self.refresh.wake().filter(|_| self.is_map_needed());
+        [self.wake, refresh].into_iter().flatten().min()
     }
 
     /// The next request to make now. To be called until there is none.
@@ -332,7 +350,15 @@ impl Pipeline {
     }
 }
 
-#[cfg(test)]
-mod simulation;
+#[cfg(any(test, feature = "simulation"))]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    clippy::tests_outside_test_module,
+    reason = "it is a test, also when people run it"
+)]
+pub mod simulation;
 #[cfg(test)]
 mod tests;

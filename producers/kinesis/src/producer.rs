@@ -43,6 +43,7 @@ struct Shared {
     counters: Arc<Counters>,
     ended: watch::Receiver<bool>,
     record_bytes_max: usize,
+    freezable: bool,
     senders_bytes_max: usize,
 }
 
@@ -83,12 +84,13 @@ impl Producer {
             counters: Arc::clone(&counters),
             ended,
             record_bytes_max: config.record_bytes_max,
+            freezable: config.freezable,
             senders_bytes_max,
         };
         let mut pipeline =
             Pipeline::new(config, map.as_ref().unwrap_or(&ShardMap::unknown()), asked_at, counters, rand::random());
         if map.is_none() {
-            pipeline.map_failed(now());
+            pipeline.map_is_missing(now());
         }
         let task = Task { stream, pipeline, spool, commands: receiver, budget, senders_bytes_max, ended: ended_sender };
         // The task ends by itself, and tells so through `ended`.
@@ -125,12 +127,20 @@ impl Producer {
 
     /// Ends exactly when every record that was accepted before this call has its result, good or bad. Until then nothing
     /// waits for company, so this is about one round trip, plus what the shard limits demand.
+    ///
+    /// Afterwards no timer runs, and no request that was made for these records is open. With [`Config::freezable`] nothing is
+    /// under way at all, unless others have sent records meanwhile, and the process may be frozen.
     pub async fn flush(&self) {
         let (flush, ended) = oneshot::channel();
         let is_sent = self.shared.commands.send(Command::Flush(flush)).is_ok();
         if !is_sent || ended.await.is_err() {
             // The producer is closing: everything has its result when it has ended.
             self.ended().await;
+        } else if self.shared.freezable {
+            let (quiet, reached) = oneshot::channel();
+            // Fails if the producer ends, and then nothing is under way either.
+            drop(self.shared.commands.send(Command::Rest(quiet)));
+            drop(reached.await);
         }
     }
 
@@ -157,7 +167,9 @@ impl Producer {
         match self.shared.commands.send(command) {
             Ok(()) => Ok(Delivery { reply: delivery }),
             Err(mpsc::error::SendError(Command::Put(accepted))) => Err(accepted.record),
-            Err(mpsc::error::SendError(Command::Flush(_) | Command::Close)) => unreachable!("it was a put"),
+            Err(mpsc::error::SendError(Command::Flush(_) | Command::Rest(_) | Command::Close)) => {
+                unreachable!("it was a put")
+            }
         }
     }
 

@@ -32,6 +32,8 @@ const COMMANDS_PER_ROUND: usize = 1024;
 pub(crate) enum Command {
     Put(Accepted),
     Flush(oneshot::Sender<()>),
+    /// Answered when no shard map is being read.
+    Rest(oneshot::Sender<()>),
     Close,
 }
 
@@ -72,6 +74,7 @@ impl Task {
         let mut requests: HashMap<Id, RequestId> = HashMap::new();
         let mut map_read: Option<MapRead> = None;
         let mut inbox = Vec::with_capacity(COMMANDS_PER_ROUND);
+        let mut resting = Vec::new();
         let mut is_open = true;
         // What an earlier producer left on disk waits for nobody.
         if let Some(spool) = &mut self.spool {
@@ -92,7 +95,7 @@ impl Task {
                 Wake::Timer => {}
                 Wake::Commands(count) => {
                     is_open = count > 0;
-                    self.take_in(now, &mut inbox, is_open);
+                    self.take_in(now, &mut inbox, &mut resting, is_open);
                 }
                 Wake::Answer(answer) => self.answer(now, answer, &mut requests),
                 Wake::Map(result) => {
@@ -112,6 +115,12 @@ impl Task {
                 let stream = self.stream.clone();
                 let task = tokio::spawn(async move { stream.shard_map().await });
                 map_read = Some(MapRead { asked_at: now, task });
+            }
+            if map_read.is_none() {
+                for rest in resting.drain(..) {
+                    // Fails if whoever waited has given up.
+                    let _sent: Result<(), ()> = rest.send(());
+                }
             }
             while let Some(request) = self.pipeline.poll(now) {
                 let stream = self.stream.clone();
@@ -134,7 +143,13 @@ impl Task {
         }
     }
 
-    fn take_in(&mut self, now: Instant, inbox: &mut Vec<Command>, is_open: bool) {
+    fn take_in(
+        &mut self,
+        now: Instant,
+        inbox: &mut Vec<Command>,
+        resting: &mut Vec<oneshot::Sender<()>>,
+        is_open: bool,
+    ) {
         for command in inbox.drain(..) {
             match command {
                 Command::Put(accepted) => match &mut self.spool {
@@ -142,6 +157,7 @@ impl Task {
                     Some(_) | None => self.pipeline.accept(now, accepted),
                 },
                 Command::Flush(flush) => self.pipeline.flush(flush),
+                Command::Rest(rest) => resting.push(rest),
                 // What is already in the channel is still received.
                 Command::Close => self.commands.close(),
             }
@@ -225,3 +241,6 @@ async fn sleep_until(at: Option<Instant>) {
 
 /// How long a start goes on trying to read the shard map.
 pub(crate) const START_PATIENCE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests;

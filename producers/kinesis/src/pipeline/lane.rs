@@ -86,6 +86,12 @@ impl Lane {
         self.queue.front().map(|pending| pending.ticket.deadline)
     }
 
+    /// All records that wait.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Pending> {
+        self.queue.iter()
+    }
+
     /// The deadline of the first record that is not durable.
     pub(crate) fn first_undurable_deadline(&self) -> Option<Instant> {
         self.queue.iter().find(|pending| !pending.ticket.reply.is_durable()).map(|pending| pending.ticket.deadline)

@@ -33,8 +33,8 @@ pub(crate) struct Meter {
     stream: Arc<str>,
     aggregate_bytes_max: usize,
     record_deadline: Duration,
-    counters: Vec<(Counter, fn(&Figures) -> u64)>,
-    gauges: Vec<(Gauge, fn(&Figures) -> u64)>,
+    counters: Vec<(Counter, Figure)>,
+    gauges: Vec<(Gauge, Figure)>,
     attempts: [Counter; 3],
     time_in_buffer: Histogram,
     delivery_time: Histogram,
@@ -43,6 +43,9 @@ pub(crate) struct Meter {
     shards: HashMap<Arc<str>, ShardUse>,
     sampled_at: Instant,
 }
+
+/// Picks the figure of one metric.
+type Figure = fn(&Figures) -> u64;
 
 /// What the counters are brought up to.
 struct Figures {
@@ -73,7 +76,7 @@ impl Meter {
             |name: &'static str, class: &'static str| counter!(name, "stream" => label(), "class" => class);
         let level = |name: &'static str| gauge!(name, "stream" => label());
         let spread = |name: &'static str| histogram!(name, "stream" => label());
-        let counters: Vec<(Counter, fn(&Figures) -> u64)> = vec![
+        let counters: Vec<(Counter, Figure)> = vec![
             (count(names::OFFERED), |now| now.stats.offered),
             (count(names::ACKNOWLEDGED), |now| now.stats.acknowledged),
             (count_class(names::FAILED, "expired"), |now| now.expired),
@@ -91,7 +94,7 @@ impl Meter {
             (count(names::SPOOLED), |now| now.stats.spooled),
             (count(names::SPOOL_DRAINED), |now| now.stats.spool_drained),
         ];
-        let gauges: Vec<(Gauge, fn(&Figures) -> u64)> = vec![
+        let gauges: Vec<(Gauge, Figure)> = vec![
             (level(names::SPOOL_BACKLOG), |now| now.stats.spool_backlog),
             (level(names::SPOOL_DISK_BYTES), |now| now.stats.spool_disk_bytes),
             (level(names::BUFFERED_BYTES), |now| now.stats.buffered_bytes),

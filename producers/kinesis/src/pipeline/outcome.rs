@@ -144,6 +144,7 @@ impl Pipeline {
     }
 
     fn answer(&mut self, ticket: Ticket, result: Result<Delivered, PutError>) {
+        self.held -= 1;
         self.freed_bytes += usize::try_from(ticket.cost).expect("a cost was a usize before");
         if !ticket.reply.is_durable() {
             self.outstanding.settle(ticket.epoch);

@@ -72,6 +72,8 @@ impl Pipeline {
             durable.into_iter().for_each(|pending| lane.push(pending));
             unsettled.extend(waiting.into_iter().map(Unsettled::from_waiting));
         }
+        let taken = unsettled.iter().filter(|record| matches!(record.place, Place::Waiting { .. })).count();
+        self.held -= taken;
         unsettled.sort_by_key(|record| record.number);
         unsettled
     }

@@ -59,6 +59,7 @@ pub(crate) struct Limits {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "which jobs run and what is known are independent facts")]
 pub(crate) struct Core {
     limits: Limits,
     /// Records take the way over the log.

@@ -21,7 +21,7 @@ use crate::{
     spool::{
         Log, SpoolConfig, SpoolError, SpoolPolicy,
         core::{Core, Limits, Waiting},
-        worker::{self, Done, Job},
+        worker::{self, Done, Job, Worker},
     },
     stats::{Counters, count},
 };
@@ -68,7 +68,7 @@ impl Spool {
         if backlog > 0 {
             info!(records = backlog, folder = %config.folder.display(), "spool: records are left to be sent");
         }
-        let (jobs, done) = worker::start(log)?;
+        let Worker { jobs, done } = worker::start(log)?;
         let limits = Limits { bytes_max: config.bytes_max, window_bytes, policy: config.policy };
         let (results_sender, results) = unbounded_channel();
         counters.spool_disk_bytes.store(found.disk_bytes, Ordering::Relaxed);

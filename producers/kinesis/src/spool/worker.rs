@@ -46,8 +46,15 @@ pub(crate) enum Done {
     },
 }
 
+/// The thread's two ends.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) jobs: mpsc::Sender<Job>,
+    pub(crate) done: UnboundedReceiver<Done>,
+}
+
 /// Starts the thread. It ends when the sender of jobs is dropped, and closes the log before the last receiver learns of it.
-pub(crate) fn start(mut log: Log) -> Result<(mpsc::Sender<Job>, UnboundedReceiver<Done>), SpoolError> {
+pub(crate) fn start(mut log: Log) -> Result<Worker, SpoolError> {
     let (jobs, inbox) = mpsc::channel();
     let (outbox, done) = unbounded_channel();
     let run = move || {
@@ -58,7 +65,7 @@ pub(crate) fn start(mut log: Log) -> Result<(mpsc::Sender<Job>, UnboundedReceive
     let thread = thread::Builder::new().name("kinesis-spool".into()).spawn(run);
     // It is not joined: that the outbox is closed tells that it has ended.
     drop(thread.map_err(SpoolError::io("start the thread of", "spool"))?);
-    Ok((jobs, done))
+    Ok(Worker { jobs, done })
 }
 
 fn work(log: &mut Log, inbox: &mpsc::Receiver<Job>, outbox: &UnboundedSender<Done>) {

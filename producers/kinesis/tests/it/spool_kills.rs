@@ -11,7 +11,7 @@ const VARIABLES: [&str; 3] = ["SPOOL_KILLS_FOLDER", "SPOOL_KILLS_ENDPOINT", "SPO
 #[tokio::test]
 async fn child() {
     #[expect(clippy::disallowed_methods, reason = "a test that starts itself has no other way to hand values over")]
-    let values = VARIABLES.map(|variable| std::env::var(variable));
+    let values = VARIABLES.map(std::env::var);
     if let [Ok(folder), Ok(endpoint), Ok(life)] = values {
         live(Path::new(&folder), &endpoint, life.parse().unwrap()).await;
     }

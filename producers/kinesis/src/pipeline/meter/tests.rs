@@ -29,7 +29,9 @@ use crate::{
 
 /// Every value of a metric, by name and labels. A lock, because the facade wants handles that are shared.
 #[derive(Debug, Clone, Default)]
-struct Kept(Arc<Mutex<BTreeMap<String, Vec<f64>>>>);
+struct Kept(Arc<Mutex<Values>>);
+
+type Values = BTreeMap<String, Vec<f64>>;
 
 #[derive(Debug)]
 struct Handle {

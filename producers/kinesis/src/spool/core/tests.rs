@@ -41,7 +41,7 @@ struct Disk {
     next: u64,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Step {
     Stage,
     /// The thread does its oldest job.

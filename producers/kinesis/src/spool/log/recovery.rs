@@ -23,7 +23,7 @@ pub(super) struct Recovered {
 
 /// Makes the folder ready for writing. Nothing is changed before all files were found to be readable.
 pub(super) fn recover(folder: &Path, done_below: u64) -> Result<Recovered, SpoolError> {
-    let (mut segments, torn) = list(folder)?;
+    let Listed { mut segments, torn } = list(folder)?;
     // Only the last file can be torn: the one before was complete when it was begun.
     for first in torn {
         let path = segment::path(folder, first);
@@ -53,8 +53,15 @@ pub(super) fn recover(folder: &Path, done_below: u64) -> Result<Recovered, Spool
     Ok(Recovered { segments, next: end.next.max(done_below), cut_bytes })
 }
 
-/// The segment files in order, and those that hold not even a head.
-fn list(folder: &Path) -> Result<(VecDeque<Segment>, Vec<u64>), SpoolError> {
+/// The segment files of a folder.
+struct Listed {
+    /// In order.
+    segments: VecDeque<Segment>,
+    /// Those that hold not even a head.
+    torn: Vec<u64>,
+}
+
+fn list(folder: &Path) -> Result<Listed, SpoolError> {
     let mut segments = Vec::new();
     let mut torn = Vec::new();
     for entry in fs::read_dir(folder).map_err(SpoolError::io("list", folder))? {
@@ -72,7 +79,7 @@ fn list(folder: &Path) -> Result<(VecDeque<Segment>, Vec<u64>), SpoolError> {
         }
     }
     segments.sort_by_key(|segment| segment.first);
-    Ok((segments.into(), torn))
+    Ok(Listed { segments: segments.into(), torn })
 }
 
 struct End {

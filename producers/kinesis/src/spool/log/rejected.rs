@@ -48,7 +48,7 @@ impl Rejected {
         Ok(())
     }
 
-    pub(super) fn sync(&mut self) -> Result<(), SpoolError> {
+    pub(super) fn sync(&self) -> Result<(), SpoolError> {
         self.file().and_then(|file| file.sync_all()).map_err(SpoolError::io("write", &self.path))
     }
 
