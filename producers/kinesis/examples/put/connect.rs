@@ -12,7 +12,7 @@ pub(crate) struct Endpoint {
     /// Name or ARN of the stream.
     #[arg(long)]
     pub(crate) stream: String,
-    /// For example http://127.0.0.1:4566; the service's own by default.
+    /// For example <http://127.0.0.1:4566>; the service's own by default.
     #[arg(long)]
     endpoint_url: Option<String>,
     #[arg(long, default_value = "us-east-1")]

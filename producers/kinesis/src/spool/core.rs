@@ -30,6 +30,9 @@ use crate::{
 /// Read from the log at once, with 256 bytes of bookkeeping for each record.
 const READ_BYTES: usize = 4 << 20;
 
+/// A larger buffer of frames is given back to the allocator: memory is bounded by what is charged.
+const SPARE_BYTES_MAX: usize = 1 << 20;
+
 /// Progress is made durable at most this often while there is more to drain: an `fsync` each time.
 const PROGRESS_PAUSE: Duration = Duration::from_millis(50);
 
@@ -266,7 +269,7 @@ impl Core {
         match done {
             Done::Appended { numbers, frames, result, disk_bytes } => {
                 self.disk_bytes = disk_bytes;
-                self.spare = frames;
+                self.spare = if frames.capacity() <= SPARE_BYTES_MAX { frames } else { Vec::new() };
                 self.appended(&numbers, result.err().as_ref());
             }
             Done::Read(Ok(read)) => self.read(now, read),
