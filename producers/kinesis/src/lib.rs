@@ -20,7 +20,7 @@ mod spool;
 mod stats;
 mod task;
 
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, ProducerId};
 pub use error::{Failure, FailureClass, InvalidRecord, PutError, SendError, ShardMapError, StartError, TrySendError};
 #[cfg(feature = "simulation")]
 #[doc(hidden)]

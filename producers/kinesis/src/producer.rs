@@ -83,7 +83,7 @@ impl Producer {
             budget: Arc::clone(&budget),
             counters: Arc::clone(&counters),
             ended,
-            record_bytes_max: config.record_bytes_max,
+            record_bytes_max: config.user_record_bytes_max(),
             freezable: config.freezable,
             senders_bytes_max,
         };
