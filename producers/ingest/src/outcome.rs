@@ -64,7 +64,9 @@ impl From<&PutError> for Unsent {
             // No permission and no such stream are ours to repair; a record that is not taken as it is, is too large,
             // because size is the only thing that a sender decides.
             PutError::Refused(failure) if is_validation(failure) => Unsent::TooLarge,
-            PutError::Refused(_) | PutError::Expired { .. } | PutError::Closed => Unsent::Unavailable,
+            PutError::Refused(_) | PutError::Expired { .. } | PutError::Spool(_) | PutError::Closed => {
+                Unsent::Unavailable
+            }
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::spool::SpoolConfig;
+
 /// Largest record (data and partition key) that any stream can be set to accept: 10 MiB.
 const SERVICE_RECORD_BYTES_MAX: usize = 10 << 20;
 
@@ -14,6 +16,7 @@ pub(crate) const WRAPPING_BYTES_MAX: usize = 256;
 
 /// How a producer behaves. [`Config::new`] fills in defaults that suit most streams.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "switches that are independent of each other")]
 pub struct Config {
     /// Name or ARN of the stream.
     pub stream: String,
@@ -57,6 +60,11 @@ pub struct Config {
     pub rate_limit_percent: u32,
     /// How often the shard map is read again when nothing hints that it changed; 60 s by default.
     pub shard_map_refresh: Duration,
+    /// For processes that are frozen between uses, such as Lambda functions: a flush also waits for a shard map that is being
+    /// read, so that nothing at all is under way when it ends. Off by default; not together with a spool.
+    pub freezable: bool,
+    /// A log on disk for what the stream does not take now; none by default.
+    pub spool: Option<SpoolConfig>,
 }
 
 /// Who marks aggregates: see [`Config::dedupe_tag`].
@@ -105,7 +113,14 @@ impl Config {
             dedupe_tag: None,
             rate_limit_percent: 100,
             shard_map_refresh: Duration::from_secs(60),
+            freezable: false,
+            spool: None,
         }
+    }
+
+    /// The part of the buffer for what senders put in; the rest is for what is read back from the log on disk.
+    pub(crate) fn senders_bytes_max(&self) -> usize {
+        if self.spool.is_some() { self.buffer_bytes_max / 2 } else { self.buffer_bytes_max }
     }
 
     /// Largest user record (data and partition key) that is accepted.
@@ -126,9 +141,9 @@ impl Config {
             ),
             ((1..=SERVICE_RECORD_BYTES_MAX).contains(&self.record_bytes_max), "record_bytes_max", "1 to 10 MiB"),
             (
-                (record_cost_max..=tokio::sync::Semaphore::MAX_PERMITS).contains(&self.buffer_bytes_max),
+                (record_cost_max..=tokio::sync::Semaphore::MAX_PERMITS).contains(&self.senders_bytes_max()),
                 "buffer_bytes_max",
-                "enough for a record of record_bytes_max and its bookkeeping",
+                "enough for a record of record_bytes_max and its bookkeeping, or two of them with a spool",
             ),
             (!self.record_deadline.is_zero(), "record_deadline", "more than zero"),
             (!self.request_timeout.is_zero(), "request_timeout", "more than zero"),
@@ -142,6 +157,8 @@ impl Config {
             (self.dedupe_tag.is_none() || self.aggregation, "dedupe_tag", "off if aggregation is off"),
             ((1..=100).contains(&self.rate_limit_percent), "rate_limit_percent", "1 to 100"),
             (!self.shard_map_refresh.is_zero(), "shard_map_refresh", "more than zero"),
+            (!(self.freezable && self.spool.is_some()), "freezable", "off if there is a spool"),
+            (self.spool.as_ref().is_none_or(SpoolConfig::has_room_to_work), "spool.bytes_max", "at least 1 MiB"),
         ];
         match bounds.into_iter().find(|(holds, _, _)| !holds) {
             Some((_, setting, bounds)) => Err(ConfigError { setting, bounds }),

@@ -2,7 +2,7 @@
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use crate::{config::ConfigError, record::Record};
+use crate::{config::ConfigError, record::Record, spool::SpoolError};
 
 /// Why a record was not acknowledged.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -19,6 +19,9 @@ pub enum PutError {
         #[source]
         last: Option<Failure>,
     },
+    /// It was to take the way over the log on disk, which did not take it.
+    #[error("not made durable on disk")]
+    Spool(#[source] SpoolError),
     /// The producer went away before the record was acknowledged, because its runtime was shut down.
     #[error("the producer went away before the record was acknowledged")]
     Closed,
@@ -138,6 +141,9 @@ pub enum StartError {
     /// A setting is out of its bounds.
     #[error("invalid setting")]
     Config(#[source] ConfigError),
+    /// The log on disk could not be opened.
+    #[error("open the spool")]
+    Spool(#[source] SpoolError),
     /// The shards of the stream could not be read; temporary failures were retried for `tried`.
     #[error("read the shards of stream {stream}, trying for {tried:?}")]
     Shards {

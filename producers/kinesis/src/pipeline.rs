@@ -7,9 +7,11 @@
 pub(crate) mod batch;
 pub(crate) mod outcome;
 pub(crate) mod request;
+pub(crate) mod spooled;
 
 mod lane;
 mod limiter;
+mod meter;
 mod outstanding;
 mod refresh;
 mod reshard;
@@ -32,11 +34,13 @@ use crate::{
         batch::{Batch, Pending, Ticket},
         lane::{Due, Lane},
         limiter::{Limiter, PipelineClock},
+        meter::Meter,
         outstanding::Outstanding,
         refresh::Refresh,
         request::{BatchId, Draft, InFlight, Request, RequestId},
     },
-    record::{Delivered, Record},
+    record::Record,
+    reply::Reply,
     shard_map::{Shard, ShardMap},
     stats::{Counters, count},
 };
@@ -51,7 +55,7 @@ pub(crate) struct Accepted {
     pub(crate) record: Record,
     pub(crate) hash_key: u128,
     pub(crate) cost: u32,
-    pub(crate) reply: oneshot::Sender<Result<Delivered, PutError>>,
+    pub(crate) reply: Reply,
 }
 
 #[derive(Debug)]
@@ -89,12 +93,18 @@ pub(crate) struct Pipeline {
     first_lane: usize,
     last_failure: Option<Failure>,
     is_closing: bool,
+    /// Records that were taken in and have no result. While there is none, nobody needs a newer shard map.
+    held: usize,
+    /// The map in use stands in for one that was never read.
+    is_map_missing: bool,
+    meter: Meter,
 }
 
 impl Pipeline {
     /// A pipeline over a map that was asked for at `now`. The `seed` only matters for the jitter of retries.
     pub(crate) fn new(config: Config, map: &ShardMap, now: Instant, counters: Arc<Counters>, seed: u64) -> Self {
         let refresh = Refresh::new(now, config.shard_map_refresh);
+        let meter = Meter::new(&config.stream, config.aggregate_bytes_max, config.record_deadline, now);
         let mut random = StdRng::seed_from_u64(seed);
         let compressor = config.compression_level.map(Compressor::new);
         let mut pipeline = Pipeline {
@@ -118,6 +128,9 @@ impl Pipeline {
             first_lane: 0,
             last_failure: None,
             is_closing: false,
+            held: 0,
+            is_map_missing: false,
+            meter,
         };
         pipeline.replace_map(map);
         pipeline
@@ -126,15 +139,19 @@ impl Pipeline {
     /// Takes a record in.
     pub(crate) fn accept(&mut self, now: Instant, accepted: Accepted) {
         self.next_id += 1;
-        count(&self.counters.offered, 1);
+        self.held += 1;
+        let is_durable = accepted.reply.is_durable();
+        // A durable record was counted when it came, and no flush waits for it.
+        count(&self.counters.offered, usize::from(!is_durable));
+        let epoch = if is_durable { self.outstanding.epoch() } else { self.outstanding.accept() };
         let ticket = Ticket {
             reply: accepted.reply,
             hash_key: accepted.hash_key,
             hash_key_is_explicit: accepted.record.explicit_hash_key.is_some(),
             number: self.next_id,
-            epoch: self.outstanding.accept(),
+            epoch,
             cost: accepted.cost,
-            deadline: now + self.config.record_deadline,
+            deadline: now + if is_durable { spooled::FOREVER } else { self.config.record_deadline },
         };
         self.lane_at(accepted.hash_key).push(Pending::new(accepted.record, ticket));
     }
@@ -159,14 +176,30 @@ impl Pipeline {
         std::mem::take(&mut self.freed_bytes)
     }
 
-    /// Whether to read the shard map now.
+    /// Brings the metrics up to date.
+    pub(crate) fn publish(&mut self, now: Instant, buffered_bytes: u64) {
+        self.meter.publish(now, &self.counters, buffered_bytes);
+    }
+
+    /// Whether to read the shard map now. An idle producer reads none: it does so with the next record.
     pub(crate) fn wants_map(&mut self, now: Instant) -> bool {
-        self.refresh.start(now)
+        self.is_map_needed() && self.refresh.start(now)
+    }
+
+    fn is_map_needed(&self) -> bool {
+        self.held > 0 || self.is_map_missing
+    }
+
+    /// The map that was handed in says nothing; a real one is wanted soon.
+    pub(crate) fn map_is_missing(&mut self, now: Instant) {
+        self.is_map_missing = true;
+        self.map_failed(now);
     }
 
     /// When to poll again if nothing happens before. Valid after [`poll`](Pipeline::poll) returned nothing.
     pub(crate) fn next_wake(&self) -> Option<Instant> {
-        [self.wake, self.refresh.wake()].into_iter().flatten().min()
+        let refresh = self.refresh.wake().filter(|_| self.is_map_needed());
+        [self.wake, refresh].into_iter().flatten().min()
     }
 
     /// The next request to make now. To be called until there is none.
@@ -264,6 +297,7 @@ impl Pipeline {
         let Some(batch) = lane.cut(now, origin, &self.config, self.compressor.as_mut()) else { return false };
         if batch.is_aggregate {
             count(&self.counters.aggregates, 1);
+            count(&self.counters.aggregated, batch.tickets.len());
         }
         let bytes = batch.entry.bytes();
         self.shard_at(landing).limiter.charge(bytes, now);
@@ -299,6 +333,8 @@ impl Pipeline {
             let batch = self.batches.get_mut(&batch_id).expect("a drafted batch is kept");
             if batch.attempts > 0 {
                 count(&self.counters.retried, 1);
+            } else {
+                self.meter.first_sent(now, batch);
             }
             batch.attempts += 1;
             entries.push(batch.entry.clone());
@@ -330,7 +366,15 @@ impl Pipeline {
     }
 }
 
-#[cfg(test)]
-mod simulation;
+#[cfg(any(test, feature = "simulation"))]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    clippy::tests_outside_test_module,
+    reason = "it is a test, also when people run it"
+)]
+pub mod simulation;
 #[cfg(test)]
 mod tests;

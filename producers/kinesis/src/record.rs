@@ -64,9 +64,29 @@ impl fmt::Debug for Record {
     }
 }
 
-/// Where an acknowledged record is. Shard, sequence number and sub-sequence together name it for every reader.
+/// What was made of an acknowledged record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivered {
+pub enum Delivered {
+    /// The stream has stored it.
+    Stored(Stored),
+    /// It is durable in the log on disk, and will be sent from there, after a restart too. Only with
+    /// [`Config::spool`](crate::Config::spool).
+    Spooled,
+}
+
+impl Delivered {
+    /// Where the stream has stored it, if it has.
+    pub fn stored(&self) -> Option<&Stored> {
+        match self {
+            Delivered::Stored(stored) => Some(stored),
+            Delivered::Spooled => None,
+        }
+    }
+}
+
+/// Where a stored record is. Shard, sequence number and sub-sequence together name it for every reader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
     /// The shard that stored it.
     pub shard_id: Arc<str>,
     /// The sequence number of the Kinesis record.

@@ -37,6 +37,12 @@ impl ShardMap {
         }
     }
 
+    /// Stands in as long as the shards of the stream are not known. Nothing is sent by it.
+    pub(crate) fn unknown() -> Self {
+        let range = HashRange { start: 0, end: u128::MAX };
+        ShardMap { shards: vec![Shard { id: "unknown".into(), range }] }
+    }
+
     pub(crate) fn shards(&self) -> &[Shard] {
         &self.shards
     }

@@ -19,6 +19,7 @@ use crate::{
     kinesis::Stream,
     pipeline::{Accepted, Pipeline, outcome::Outcome, request::RequestId},
     shard_map::ShardMap,
+    spool::{Done, Spool},
 };
 
 /// Commands taken up before the pipeline is asked again what to do: enough to make one round cheap, little enough to keep
@@ -31,6 +32,8 @@ const COMMANDS_PER_ROUND: usize = 1024;
 pub(crate) enum Command {
     Put(Accepted),
     Flush(oneshot::Sender<()>),
+    /// Answered when no shard map is being read.
+    Rest(oneshot::Sender<()>),
     Close,
 }
 
@@ -38,9 +41,12 @@ pub(crate) enum Command {
 pub(crate) struct Task {
     pub(crate) stream: Stream,
     pub(crate) pipeline: Pipeline,
+    pub(crate) spool: Option<Spool>,
     pub(crate) commands: UnboundedReceiver<Command>,
     /// Permits are bytes. Handles take them, the task gives them back.
     pub(crate) budget: Arc<Semaphore>,
+    /// All permits that there are.
+    pub(crate) senders_bytes_max: usize,
     /// Becomes true when the task has ended, in whatever way.
     pub(crate) ended: watch::Sender<bool>,
 }
@@ -57,6 +63,7 @@ enum Wake {
     Commands(usize),
     Answer(Result<(Id, Outcome), JoinError>),
     Map(Result<Result<ShardMap, ShardMapError>, JoinError>),
+    Spool(Option<Done>),
     Timer,
 }
 
@@ -67,13 +74,20 @@ impl Task {
         let mut requests: HashMap<Id, RequestId> = HashMap::new();
         let mut map_read: Option<MapRead> = None;
         let mut inbox = Vec::with_capacity(COMMANDS_PER_ROUND);
+        let mut resting = Vec::new();
         let mut is_open = true;
+        // What an earlier producer left on disk waits for nobody.
+        if let Some(spool) = &mut self.spool {
+            spool.act(now(), &mut self.pipeline, &self.budget);
+        }
         while is_open || !self.pipeline.is_empty() {
-            let wake_at = self.pipeline.next_wake();
+            let wake_at = [self.pipeline.next_wake(), self.spool.as_ref().and_then(Spool::wake)];
+            let wake_at = wake_at.into_iter().flatten().min();
             let wake = tokio::select! {
                 count = self.commands.recv_many(&mut inbox, COMMANDS_PER_ROUND), if is_open => Wake::Commands(count),
                 Some(answer) = calls.join_next_with_id() => Wake::Answer(answer),
                 map = read(&mut map_read) => Wake::Map(map),
+                done = spool_done(&mut self.spool) => Wake::Spool(done),
                 () = sleep_until(wake_at) => Wake::Timer,
             };
             let now = now();
@@ -81,18 +95,32 @@ impl Task {
                 Wake::Timer => {}
                 Wake::Commands(count) => {
                     is_open = count > 0;
-                    self.take_in(now, &mut inbox, is_open);
+                    self.take_in(now, &mut inbox, &mut resting, is_open);
                 }
                 Wake::Answer(answer) => self.answer(now, answer, &mut requests),
                 Wake::Map(result) => {
                     let asked_at = map_read.take().map_or(now, |read| read.asked_at);
                     self.map(now, asked_at, result);
                 }
+                Wake::Spool(done) => {
+                    if let Some(spool) = &mut self.spool {
+                        spool.take_done(now, done);
+                    }
+                }
+            }
+            if let Some(spool) = &mut self.spool {
+                spool.act(now, &mut self.pipeline, &self.budget);
             }
             if is_open && self.pipeline.wants_map(now) {
                 let stream = self.stream.clone();
                 let task = tokio::spawn(async move { stream.shard_map().await });
                 map_read = Some(MapRead { asked_at: now, task });
+            }
+            if map_read.is_none() {
+                for rest in resting.drain(..) {
+                    // Fails if whoever waited has given up.
+                    let _sent: Result<(), ()> = rest.send(());
+                }
             }
             while let Some(request) = self.pipeline.poll(now) {
                 let stream = self.stream.clone();
@@ -100,17 +128,36 @@ impl Task {
                 requests.insert(call.id(), request.id);
             }
             self.budget.add_permits(self.pipeline.take_freed_bytes());
+            let buffered_bytes = self.senders_bytes_max.saturating_sub(self.budget.available_permits());
+            self.pipeline.publish(now, u64::try_from(buffered_bytes).unwrap_or(u64::MAX));
         }
         if let Some(read) = map_read {
             read.task.abort();
         }
+        if let Some(spool) = self.spool.take() {
+            // Nobody waits for what is still on its way, but what arrived need not be sent again after the next start.
+            while let Some(answer) = calls.join_next_with_id().await {
+                self.answer(now(), answer, &mut requests);
+            }
+            spool.end(now(), &mut self.pipeline, &self.budget).await;
+        }
     }
 
-    fn take_in(&mut self, now: Instant, inbox: &mut Vec<Command>, is_open: bool) {
+    fn take_in(
+        &mut self,
+        now: Instant,
+        inbox: &mut Vec<Command>,
+        resting: &mut Vec<oneshot::Sender<()>>,
+        is_open: bool,
+    ) {
         for command in inbox.drain(..) {
             match command {
-                Command::Put(accepted) => self.pipeline.accept(now, accepted),
+                Command::Put(accepted) => match &mut self.spool {
+                    Some(spool) if spool.is_open() => spool.take_in(accepted, &mut self.pipeline, &self.budget),
+                    Some(_) | None => self.pipeline.accept(now, accepted),
+                },
                 Command::Flush(flush) => self.pipeline.flush(flush),
+                Command::Rest(rest) => resting.push(rest),
                 // What is already in the channel is still received.
                 Command::Close => self.commands.close(),
             }
@@ -140,7 +187,12 @@ impl Task {
 
     fn map(&mut self, now: Instant, asked_at: Instant, result: Result<Result<ShardMap, ShardMapError>, JoinError>) {
         match result {
-            Ok(Ok(map)) => self.pipeline.map_read(asked_at, &map),
+            Ok(Ok(map)) => {
+                self.pipeline.map_read(asked_at, &map);
+                if let Some(spool) = &mut self.spool {
+                    spool.set_ready();
+                }
+            }
             Ok(Err(error)) => {
                 warn!(error = &error as &dyn std::error::Error, "shard map not read, the old one stays in use");
                 self.pipeline.map_failed(now);
@@ -173,6 +225,13 @@ async fn read(map_read: &mut Option<MapRead>) -> Result<Result<ShardMap, ShardMa
     }
 }
 
+async fn spool_done(spool: &mut Option<Spool>) -> Option<Done> {
+    match spool {
+        Some(spool) if !spool.is_gone() => spool.done().await,
+        Some(_) | None => pending().await,
+    }
+}
+
 async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -182,3 +241,6 @@ async fn sleep_until(at: Option<Instant>) {
 
 /// How long a start goes on trying to read the shard map.
 pub(crate) const START_PATIENCE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests;

@@ -3,15 +3,9 @@
 
 use std::{sync::Arc, time::Instant};
 
+use crate::{pipeline::lane::LaneId, record::Record, reply::Reply};
 use bytes::Bytes;
 use kinesis_record::{HashRange, Unpacked, hash_key, unpack};
-use tokio::sync::oneshot;
-
-use crate::{
-    error::PutError,
-    pipeline::lane::LaneId,
-    record::{Delivered, Record},
-};
 
 /// One entry of a `PutRecords` request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +26,7 @@ impl Entry {
 /// The claim of one user record to an answer.
 #[derive(Debug)]
 pub(crate) struct Ticket {
-    pub(crate) reply: oneshot::Sender<Result<Delivered, PutError>>,
+    pub(crate) reply: Reply,
     /// Decides the lane: the explicit hash key, or else the partition key's.
     pub(crate) hash_key: u128,
     pub(crate) hash_key_is_explicit: bool,
@@ -118,18 +112,29 @@ impl Batch {
         ticket.map(|ticket| ticket.deadline)
     }
 
-    /// Takes the batch apart again, so that the records that still have time can be cut anew.
-    pub(crate) fn into_pending(self) -> Vec<Pending> {
+    /// The partition keys and data of the user records inside, by sub-sequence number.
+    pub(crate) fn records(&self) -> Vec<(Arc<str>, Bytes)> {
         let records: Vec<(Arc<str>, Bytes)> = match unpack(&self.entry.data) {
             Ok(Unpacked::Aggregate(records)) if self.is_aggregate => {
                 records.into_iter().map(|record| (record.partition_key, record.data)).collect()
             }
             // A plain record stays what it is, even if its payload happens to be an aggregate.
             Ok(Unpacked::Plain | Unpacked::Aggregate(_)) | Err(_) => {
-                vec![(self.entry.partition_key, self.entry.data)]
+                vec![(Arc::clone(&self.entry.partition_key), self.entry.data.clone())]
             }
         };
         debug_assert_eq!(records.len(), self.tickets.len(), "an aggregate of ours reads back as it was packed");
+        records
+    }
+
+    /// Whether a record inside is durable, so that giving it up is out of the question.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.tickets.iter().any(|ticket| ticket.reply.is_durable())
+    }
+
+    /// Takes the batch apart again, so that the records that still have time can be cut anew.
+    pub(crate) fn into_pending(self) -> Vec<Pending> {
+        let records = self.records();
         let pending = |((key, data), ticket): ((Arc<str>, Bytes), Ticket)| Pending {
             partition_key: (*key).to_owned(),
             data,

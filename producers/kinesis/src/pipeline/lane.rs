@@ -91,6 +91,17 @@ impl Lane {
         self.queue.front().map(|pending| pending.ticket.deadline)
     }
 
+    /// All records that wait.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Pending> {
+        self.queue.iter()
+    }
+
+    /// The deadline of the first record that is not durable.
+    pub(crate) fn first_undurable_deadline(&self) -> Option<Instant> {
+        self.queue.iter().find(|pending| !pending.ticket.reply.is_durable()).map(|pending| pending.ticket.deadline)
+    }
+
     /// The record at the head, if it has waited beyond its deadline.
     pub(crate) fn pop_expired(&mut self, now: Instant) -> Option<Pending> {
         self.queue.pop_expired(now)

@@ -8,9 +8,9 @@ use crate::{
         Pipeline,
         batch::{Batch, Ticket},
         request::{BatchId, RequestId},
-        retrier::{Verdict, blames_a_record, verdict},
+        retrier::{Verdict, backoff, blames_a_record, verdict},
     },
-    record::Delivered,
+    record::{Delivered, Stored},
     stats::count,
 };
 
@@ -35,6 +35,7 @@ impl Pipeline {
     pub(crate) fn complete(&mut self, now: Instant, id: RequestId, outcome: Outcome) {
         let request = self.requests.remove(&id).expect("a request ends once");
         let sent = request.batches.len();
+        self.meter.request_ended(now.saturating_duration_since(request.sent_at));
         match outcome {
             Outcome::Answered(results) if results.len() == sent => {
                 for ((batch, predicted), result) in request.batches.into_iter().zip(results) {
@@ -44,7 +45,7 @@ impl Pipeline {
                             if shard_id != predicted {
                                 self.refresh.hint(request.sent_at);
                             }
-                            self.store(batch, &shard_id, &sequence_number);
+                            self.store(now, batch, &shard_id, &sequence_number);
                         }
                     }
                 }
@@ -69,27 +70,32 @@ impl Pipeline {
         }
     }
 
-    fn store(&mut self, id: BatchId, shard_id: &Arc<str>, sequence_number: &Arc<str>) {
+    fn store(&mut self, now: Instant, id: BatchId, shard_id: &Arc<str>, sequence_number: &Arc<str>) {
         let batch = self.batches.remove(&id).expect("a batch in flight is kept");
         self.settle_lane(&batch);
+        self.meter.stored(now, shard_id, &batch);
         self.last_failure = None;
         count(&self.counters.kinesis_records, 1);
         count(&self.counters.bytes, batch.entry.bytes());
-        count(&self.counters.acknowledged, batch.tickets.len());
+        let awaited = batch.tickets.iter().filter(|ticket| !ticket.reply.is_durable()).count();
+        count(&self.counters.acknowledged, awaited);
         for (sub_sequence, ticket) in (0_u32..).zip(batch.tickets) {
-            let delivered = Delivered {
+            let stored = Stored {
                 shard_id: Arc::clone(shard_id),
                 sequence_number: Arc::clone(sequence_number),
                 sub_sequence,
                 attempts: batch.attempts,
             };
-            self.answer(ticket, Ok(delivered));
+            self.answer(ticket, Ok(Delivered::Stored(stored)));
         }
     }
 
     fn fail(&mut self, now: Instant, id: BatchId, failure: &Failure) {
         let batch = self.batches.get(&id).expect("a batch in flight is kept");
         let (attempts, landing, deadline) = (batch.attempts, batch.landing, batch.deadline());
+        // What is durable waits until somebody repairs what is wrong, unless it is wrong itself.
+        let waits_for_repair = batch.is_durable() && !blames_a_record(failure);
+        self.meter.attempt_failed(failure.class());
         if failure.class() == FailureClass::Throttled {
             count(&self.counters.throttled, 1);
             self.shard_at(landing).limiter.throttle(now);
@@ -97,6 +103,10 @@ impl Pipeline {
         self.last_failure = Some(failure.clone());
         match verdict(failure, attempts, now, deadline, &mut self.random) {
             Verdict::Retry(at) => {
+                self.parked.insert((at, id));
+            }
+            Verdict::Refuse if waits_for_repair => {
+                let at = now + backoff(attempts, &mut self.random);
                 self.parked.insert((at, id));
             }
             Verdict::Refuse => {
@@ -123,17 +133,23 @@ impl Pipeline {
     }
 
     pub(crate) fn give_up(&mut self, tickets: Vec<Ticket>, error: &PutError) {
-        count(&self.counters.failed, tickets.len());
+        let awaited = tickets.iter().filter(|ticket| !ticket.reply.is_durable()).count();
+        count(&self.counters.failed, awaited);
+        if matches!(error, PutError::Expired { .. }) {
+            count(&self.counters.expired, awaited);
+        }
         for ticket in tickets {
             self.answer(ticket, Err(error.clone()));
         }
     }
 
     fn answer(&mut self, ticket: Ticket, result: Result<Delivered, PutError>) {
+        self.held -= 1;
         self.freed_bytes += usize::try_from(ticket.cost).expect("a cost was a usize before");
-        // Whoever sent it may not care.
-        drop(ticket.reply.send(result));
-        self.outstanding.settle(ticket.epoch);
+        if !ticket.reply.is_durable() {
+            self.outstanding.settle(ticket.epoch);
+        }
+        ticket.reply.send(result);
     }
 
     fn take_settled(&mut self, id: BatchId) -> Batch {

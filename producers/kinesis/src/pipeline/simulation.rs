@@ -1,6 +1,10 @@
 //! The whole pipeline in simulated time against a simulated stream: faults, splits, merges, limits, all from one seed. Nothing
 //! waits, so minutes pass in milliseconds, and a failing seed fails again.
 
+mod ledger;
+#[cfg(test)]
+mod outage;
+mod proof;
 mod stream;
 
 use std::{
@@ -12,6 +16,8 @@ use std::{
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::sync::oneshot::{self, Receiver};
 
+#[cfg(feature = "simulation")]
+pub use self::proof::{Proof, prove};
 use self::stream::{Faults, Model, SimulatedStream};
 use super::{
     Accepted, Pipeline,
@@ -23,6 +29,7 @@ use crate::{
     config::{Config, ProducerId},
     error::PutError,
     record::{Delivered, Record},
+    reply::Reply,
     shard_map::ShardMap,
     stats::{Counters, Stats},
 };
@@ -55,6 +62,8 @@ struct Simulation {
     events: BTreeMap<(Instant, u64), Event>,
     event_number: u64,
     puts: Vec<Put>,
+    /// Acknowledged and failed.
+    settled: (u64, u64),
     numbers: HashMap<usize, usize>,
     buffered_bytes: usize,
     polls: usize,
@@ -75,6 +84,7 @@ impl Simulation {
             events: BTreeMap::new(),
             event_number: 0,
             puts: Vec::new(),
+            settled: (0, 0),
             numbers: HashMap::new(),
             buffered_bytes: 0,
             polls: 0,
@@ -101,7 +111,7 @@ impl Simulation {
         let cost = record.cost(usize::MAX).unwrap();
         self.buffered_bytes += usize::try_from(cost).unwrap();
         let hash_key = routing_hash_key(&record);
-        self.pipeline.accept(self.now, Accepted { record, hash_key, cost, reply });
+        self.pipeline.accept(self.now, Accepted { record, hash_key, cost, reply: Reply::Sender(reply) });
         self.puts.push(Put { name, reply: receiver });
     }
 
@@ -168,24 +178,34 @@ impl Simulation {
         assert!(self.pipeline.is_empty(), "everything has its result after ten minutes");
         assert!(flushed.try_recv().is_ok());
         assert_eq!(self.buffered_bytes, 0, "all room is given back");
-        let (mut acknowledged, mut failed) = (0, 0);
-        for put in &mut self.puts {
-            match put.reply.try_recv().expect("every record has its result") {
-                Ok(delivered) => {
-                    acknowledged += 1;
-                    let at = (delivered.shard_id, delivered.sequence_number, delivered.sub_sequence);
-                    assert_eq!(self.stream.stored_at(&at), Some(put.name), "it is where it was said to be");
-                }
-                Err(PutError::Expired { .. }) => failed += 1,
-                Err(error) => panic!("{error}"),
-            }
-        }
+        self.settle_puts();
+        assert!(self.puts.is_empty(), "every record has its result");
+        let (acknowledged, failed) = self.settled;
         let stats = self.counters.stats(0);
         assert_eq!((stats.offered, stats.acknowledged, stats.failed), (acknowledged + failed, acknowledged, failed));
         self.stream.check_order();
         assert_eq!(self.stream.dropped_by_kcl, 0);
         assert!(self.stream.copies() <= self.stream.stored_without_answer, "duplicates come from lost answers only");
         stats
+    }
+
+    /// Takes the results that are there, and checks what they say.
+    fn settle_puts(&mut self) {
+        let (stream, (acknowledged, failed)) = (&self.stream, &mut self.settled);
+        self.puts.retain_mut(|put| {
+            let Ok(result) = put.reply.try_recv() else { return true };
+            match result {
+                Ok(delivered) => {
+                    *acknowledged += 1;
+                    let Delivered::Stored(delivered) = delivered else { panic!("there is no log") };
+                    let at = (delivered.shard_id, delivered.sequence_number, delivered.sub_sequence);
+                    assert!(stream.is_stored_at(&at, put.name), "it is where it was said to be");
+                }
+                Err(PutError::Expired { .. }) => *failed += 1,
+                Err(error) => panic!("{error}"),
+            }
+            false
+        });
     }
 }
 

@@ -62,7 +62,7 @@ impl Bench {
         let (reply, receiver) = oneshot::channel();
         let cost = record.cost(usize::MAX).unwrap();
         let hash_key = routing_hash_key(&record);
-        self.pipeline.accept(self.now, Accepted { record, hash_key, cost, reply });
+        self.pipeline.accept(self.now, Accepted { record, hash_key, cost, reply: crate::reply::Reply::Sender(reply) });
         receiver
     }
 

@@ -27,7 +27,7 @@ async fn check_all_delivered(shards: u8, count: usize, change: impl FnOnce(&mut 
     let stored: HashMap<String, Bytes> =
         kinesis.stored().into_iter().map(|stored| (stored.sequence_number, stored.data)).collect();
     for (number, delivery) in deliveries.into_iter().enumerate() {
-        let delivered = delivery.await.unwrap();
+        let Delivered::Stored(delivered) = delivery.await.unwrap() else { panic!("there is no spool") };
         let sub_sequence = usize::try_from(delivered.sub_sequence).unwrap();
         let data = &stored[&*delivered.sequence_number];
         let found = match unpack(data).unwrap() {
@@ -75,7 +75,7 @@ async fn a_lone_record_goes_plain_and_large_ones_go_alone() {
     let large = Record { explicit_hash_key: Some(7), ..Record::new("large", vec![b'x'; 60_000]) };
     for record in [Record::new("a", "one"), large] {
         let delivered = producer.send(record).await.unwrap().await.unwrap();
-        assert_eq!(delivered.sub_sequence, 0);
+        assert_eq!(delivered.stored().unwrap().sub_sequence, 0);
     }
     let stored = kinesis.stored();
     assert_eq!((stored[0].partition_key.as_str(), &stored[0].data[..]), ("a", &b"one"[..]));
@@ -159,7 +159,7 @@ async fn dropped_handles_and_deliveries_lose_nothing() {
     let kinesis = FakeKinesis::start(1, vec![]).await;
     let producer = start(&kinesis, |config| config.linger = Duration::from_secs(3600)).await;
     let first: Delivered = producer.send(record(1, 1)).await.unwrap().await.unwrap();
-    assert_eq!(&*first.shard_id, "shardId-000000000000");
+    assert_eq!(&*first.stored().unwrap().shard_id, "shardId-000000000000");
     drop(producer.try_send(record(1, 2)).unwrap());
     let last = producer.try_send(record(1, 3)).unwrap();
     drop(producer);

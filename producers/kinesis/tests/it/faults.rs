@@ -38,7 +38,7 @@ async fn check_survives(faults: Vec<Fault>, aggregation: bool) -> (FakeKinesis, 
     let producer = start(&kinesis, |config| config.aggregation = aggregation).await;
     let mut attempts = 0;
     for delivery in send_halves(&producer, 20).await {
-        attempts = attempts.max(delivery.await.unwrap().attempts);
+        attempts = attempts.max(delivery.await.unwrap().stored().unwrap().attempts);
     }
     assert!(attempts > 1);
     assert_eq!(numbers(&kinesis), (0..20).collect::<Vec<_>>());
@@ -113,8 +113,9 @@ async fn an_unanswered_request_is_sent_again_and_blocks_no_other_lane() {
     }
     // The other shard's record is answered although the first request never is.
     let free = producer.send(record(u128::MAX, "free")).await.unwrap().await.unwrap();
+    let free = free.stored().unwrap();
     assert_eq!((&*free.shard_id, free.attempts), ("shardId-000000000001", 1));
-    assert_eq!(stuck.await.unwrap().attempts, 2);
+    assert_eq!(stuck.await.unwrap().stored().unwrap().attempts, 2);
     let texts: Vec<String> = kinesis.user_records().into_iter().map(|(_, text)| text).collect();
     assert_eq!(texts, ["stuck", "free", "stuck"], "at least once: the first attempt had been stored");
 }

@@ -6,3 +6,9 @@ mod delivery;
 mod fake_kinesis;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod kills;
+#[cfg(test)]
+mod spool;
+#[cfg(test)]
+mod spool_kills;

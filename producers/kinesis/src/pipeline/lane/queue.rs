@@ -62,6 +62,11 @@ impl Queue {
         Some(pending)
     }
 
+    /// Those that stepped aside, which are older, then the line.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Pending> {
+        self.aside.values().flatten().chain(&self.line)
+    }
+
     /// Everything, in no order.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = Pending> + use<> {
         self.line_bytes = 0;

@@ -11,9 +11,12 @@ use kinesis_consumer::ShardWindows;
 use kinesis_record::{CONTENT_BYTES_MAX, HashRange, SubRecord, first_outside, hash_key, unpack_aggregate};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::super::{
-    batch::Entry,
-    outcome::{EntryOutcome, Outcome},
+use super::{
+    super::{
+        batch::Entry,
+        outcome::{EntryOutcome, Outcome},
+    },
+    ledger::Ledger,
 };
 use crate::{
     error::{Failure, FailureClass},
@@ -72,6 +75,10 @@ pub(super) struct SimulatedStream {
     faults: Faults,
     shards: Vec<SimulatedShard>,
     made: u64,
+    /// What a reader finds.
+    pub(super) ledger: Ledger,
+    /// Whether all that is stored is kept below, for exact checks.
+    keeps_log: bool,
     /// Every user record in the order in which it was stored.
     log: Vec<Name>,
     places: HashMap<Position, Name>,
@@ -94,6 +101,8 @@ impl SimulatedStream {
             faults,
             shards: Vec::new(),
             made: 0,
+            ledger: Ledger::default(),
+            keeps_log: true,
             log: Vec::new(),
             places: HashMap::new(),
             read: Vec::new(),
@@ -159,10 +168,10 @@ impl SimulatedStream {
         if self.happens(self.faults.lost_percent) {
             return (TIMEOUT, no_answer());
         }
-        let before = self.log.len();
+        let before = self.ledger.stored;
         let results = entries.iter().map(|entry| self.put_record(at, entry)).collect();
         if self.happens(self.faults.unanswered_percent) {
-            self.stored_without_answer += self.log.len() - before;
+            self.stored_without_answer += self.ledger.stored - before;
             return (TIMEOUT, no_answer());
         }
         (Duration::ZERO, Outcome::Answered(results))
@@ -206,6 +215,10 @@ impl SimulatedStream {
         self.dropped_by_kcl += usize::from(first_outside(&records, shard.range).is_some());
         for (sub_sequence, record) in (0..).zip(&records) {
             let name = name(record);
+            self.ledger.note(name.0, name.1);
+            if !self.keeps_log {
+                continue;
+            }
             self.log.push(name);
             self.places.insert((Arc::clone(&shard.id), Arc::clone(&sequence_number), sub_sequence), name);
         }
@@ -216,12 +229,20 @@ impl SimulatedStream {
         self.random.random_ratio(percent, 100)
     }
 
-    pub(super) fn stored_at(&self, position: &Position) -> Option<Name> {
-        self.places.get(position).copied()
+    /// For runs that are too long for memory: the ledger has to do.
+    pub(super) fn keep_no_log(&mut self) {
+        self.keeps_log = false;
+    }
+
+    pub(super) fn is_stored_at(&self, position: &Position, name: Name) -> bool {
+        !self.keeps_log || self.places.get(position) == Some(&name)
     }
 
     /// User records that were stored once more than needed.
     pub(super) fn copies(&self) -> usize {
+        if !self.keeps_log {
+            return self.ledger.copies;
+        }
         self.log.len() - self.log.iter().collect::<HashSet<_>>().len()
     }
 

@@ -43,7 +43,7 @@ fn an_estimate_falls_at_once_and_climbs_by_and_by() {
 
 fn pending(now: Instant, number: u64, key: &str, data: Vec<u8>) -> Pending {
     let ticket = Ticket {
-        reply: oneshot::channel().0,
+        reply: crate::reply::Reply::Sender(oneshot::channel().0),
         hash_key: 0,
         hash_key_is_explicit: false,
         number,
