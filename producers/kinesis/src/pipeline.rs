@@ -21,12 +21,12 @@ use std::{
     time::Instant,
 };
 
-use kinesis_record::HashRange;
-use rand::{SeedableRng, rngs::StdRng};
+use kinesis_record::{Compressor, HashRange, Origin};
+use rand::{RngCore, SeedableRng, rngs::StdRng};
 use tokio::sync::oneshot;
 
 use crate::{
-    config::Config,
+    config::{Config, ProducerId},
     error::{Failure, PutError},
     pipeline::{
         batch::{Batch, Pending, Ticket},
@@ -63,6 +63,11 @@ struct ShardState {
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     config: Config,
+    /// There is one if aggregates are to be compressed.
+    compressor: Option<Compressor>,
+    /// Where the numbers of lanes in marks begin. Random, so that two runs that were given the same id, against all advice,
+    /// are not taken for repeats of each other.
+    origin_lanes: u64,
     counters: Arc<Counters>,
     random: StdRng,
     started_at: Instant,
@@ -90,10 +95,14 @@ impl Pipeline {
     /// A pipeline over a map that was asked for at `now`. The `seed` only matters for the jitter of retries.
     pub(crate) fn new(config: Config, map: &ShardMap, now: Instant, counters: Arc<Counters>, seed: u64) -> Self {
         let refresh = Refresh::new(now, config.shard_map_refresh);
+        let mut random = StdRng::seed_from_u64(seed);
+        let compressor = config.compression_level.map(Compressor::new);
         let mut pipeline = Pipeline {
             config,
+            compressor,
+            origin_lanes: random.next_u64(),
             counters,
-            random: StdRng::seed_from_u64(seed),
+            random,
             started_at: now,
             clock: PipelineClock::default(),
             shards: Vec::new(),
@@ -245,7 +254,14 @@ impl Pipeline {
             }
             return false;
         }
-        let Some(batch) = self.lanes.get_mut(index).and_then(|lane| lane.cut(now, &self.config)) else { return false };
+        let Some(lane) = self.lanes.get_mut(index) else { return false };
+        let origin = self.config.dedupe_tag.map(|ProducerId { producer, epoch }| Origin {
+            producer,
+            epoch,
+            lane: lane.id.0.wrapping_add(self.origin_lanes),
+            counter: self.next_id,
+        });
+        let Some(batch) = lane.cut(now, origin, &self.config, self.compressor.as_mut()) else { return false };
         if batch.is_aggregate {
             count(&self.counters.aggregates, 1);
         }

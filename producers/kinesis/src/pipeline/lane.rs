@@ -7,6 +7,7 @@
 //! So all of them belong to whichever shard it lands on, even if the shard map is out of date, and the rule by which the KCL
 //! drops whole aggregates can never apply.
 
+mod compressed;
 mod queue;
 
 use std::{
@@ -14,12 +15,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kinesis_record::{AggregateBuilder, HashRange, MAGIC};
+use bytes::Bytes;
+use kinesis_record::{AggregateBuilder, Compressor, HashRange, Origin, opens_like_aggregate};
 
-use self::queue::Queue;
+use self::{compressed::Estimate, queue::Queue};
 use crate::{
     config::Config,
-    pipeline::batch::{Batch, Entry, Pending},
+    pipeline::batch::{Batch, Entry, Expires, Pending, Ticket},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,6 +45,8 @@ pub(crate) struct Lane {
     outer_key: Arc<str>,
     landing: Arc<str>,
     queue: Queue,
+    /// How much of its bytes an aggregate keeps when it is compressed.
+    estimate: Estimate,
     last_cut: Option<Instant>,
     /// The shard's limit kept the lane from sending. Then smaller aggregates lose nothing, and keep an even pace.
     pub(crate) is_limited: bool,
@@ -61,6 +65,7 @@ impl Lane {
             shard_id,
             range,
             queue: Queue::default(),
+            estimate: Estimate::default(),
             last_cut: None,
             is_limited: false,
             in_flight: 0,
@@ -99,7 +104,7 @@ impl Lane {
         }
         let waits_for_answer = self.blocked_by > 0 || (config.aggregation && self.in_flight > 0);
         let Some(head) = self.queue.front().filter(|_| !waits_for_answer) else { return Due::Never };
-        let is_full = self.queue.bytes() >= config.aggregate_bytes_max;
+        let is_full = self.queue.bytes() >= self.aggregate_content_max(config.aggregate_bytes_max, config);
         let is_flushed = head.ticket.epoch < flushed_below;
         match self.last_cut {
             Some(last_cut) if !is_full && !is_flushed => Due::From(last_cut + spacing),
@@ -113,8 +118,15 @@ impl Lane {
         if config.aggregation { head_bytes.max(config.aggregate_bytes_max) + self.outer_key.len() } else { head_bytes }
     }
 
-    /// Cuts the next batch from the head of the queue. The caller has seen that the lane is due.
-    pub(crate) fn cut(&mut self, now: Instant, config: &Config) -> Option<Batch> {
+    /// Cuts the next batch from the head of the queue. The caller has seen that the lane is due. `origin` is the mark of an
+    /// aggregate, if there is to be one.
+    pub(crate) fn cut(
+        &mut self,
+        now: Instant,
+        origin: Option<Origin>,
+        config: &Config,
+        compressor: Option<&mut Compressor>,
+    ) -> Option<Batch> {
         let first = self.queue.pop()?;
         self.last_cut = Some(now);
         self.in_flight += 1;
@@ -125,8 +137,12 @@ impl Lane {
         let pace_divisor = if std::mem::take(&mut self.is_limited) { 2 } else { 1 };
         let record_bytes_max = config.record_bytes_max.saturating_sub(self.outer_key.len());
         let bytes_max = (config.aggregate_bytes_max / pace_divisor).min(record_bytes_max);
+        if let Some(compressor) = compressor {
+            self.queue.push_front(first);
+            return self.cut_compressed(bytes_max, origin, config, compressor);
+        }
         let landing = self.range.start;
-        let mut builder = AggregateBuilder::new();
+        let mut builder = marked_builder(origin);
         builder.push(&first.partition_key, Some(landing), first.data.clone());
         let mut others = Vec::new();
         while let Some(next) = self.queue.front()
@@ -136,29 +152,33 @@ impl Lane {
             builder.push(&next.partition_key, Some(landing), next.data);
             others.push(next.ticket);
         }
-        // A payload that opens like an aggregate is wrapped, or readers would take it apart.
-        let wants_wrapping = config.wrap_single_records || first.data.starts_with(&MAGIC);
         let can_be_wrapped = builder.size() + self.outer_key.len() <= config.record_bytes_max;
-        if others.is_empty() && !(wants_wrapping && can_be_wrapped) {
+        if others.is_empty() && !(wants_wrapping(&first, config) && can_be_wrapped) {
             return Some(Batch::plain(self.id, first));
         }
         let mut tickets = Vec::with_capacity(others.len() + 1);
         tickets.push(first.ticket);
         tickets.append(&mut others);
-        Some(Batch {
+        Some(self.aggregate(builder.encode(), tickets, config))
+    }
+
+    /// An aggregate as a batch of this lane.
+    fn aggregate(&self, data: Bytes, tickets: Vec<Ticket>, config: &Config) -> Batch {
+        Batch {
             lane: self.id,
             keys: self.range,
-            landing,
+            landing: self.range.start,
             entry: Entry {
                 partition_key: Arc::clone(&self.outer_key),
                 explicit_hash_key: Some(Arc::clone(&self.landing)),
-                data: builder.encode(),
+                data,
             },
             tickets,
             is_aggregate: true,
+            expires: if config.dedupe_tag.is_some() { Expires::WithLast } else { Expires::WithFirst },
             attempts: 0,
             alone: false,
-        })
+        }
     }
 
     /// Notes that a batch of this lane is settled: stored, given up, or taken apart again.
@@ -167,4 +187,19 @@ impl Lane {
         self.in_flight -= 1;
         self.queue.end(batch.landing);
     }
+}
+
+/// An empty aggregate, with its mark if there is to be one.
+fn marked_builder(origin: Option<Origin>) -> AggregateBuilder {
+    let mut builder = AggregateBuilder::new();
+    if let Some(origin) = origin {
+        builder.set_origin(origin);
+    }
+    builder
+}
+
+/// Whether a record that travels alone should be in an aggregate all the same. A payload that opens like an aggregate is, or
+/// readers would take it apart.
+fn wants_wrapping(pending: &Pending, config: &Config) -> bool {
+    config.wrap_single_records || config.dedupe_tag.is_some() || opens_like_aggregate(&pending.data)
 }
