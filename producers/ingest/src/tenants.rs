@@ -1,7 +1,7 @@
 //! Who may send: tenants with their keys, quotas and policies, from a file that may change while the process runs.
 //!
-//! Keys are stored as SHA-256 of themselves and looked up by it, so that a comparison tells nothing of a key. Keys
-//! must be long random texts (the file is refused with shorter hashes only by shape, so `openssl rand -hex 32` makes one).
+//! Keys are stored as SHA-256 of themselves and looked up by it, so that a comparison tells nothing of a key. A key must
+//! be long and random, as `openssl rand -hex 32` makes it: a hash does not protect one that can be guessed.
 
 mod file;
 mod quota;
@@ -143,7 +143,8 @@ impl Access {
 /// Reads the file again at every interval, for ever, and hands on what changed. A file that is wrong changes nothing:
 /// the tenants stay as they were, and the log says what is wrong once for each change.
 pub async fn watch_file(path: &Path, every: Duration, tenants: watch::Sender<Arc<Tenants>>) {
-    let mut last = tokio::fs::read(path).await.ok();
+    // Nothing is known yet: a change since the start's own reading must not be missed.
+    let mut last: Option<Vec<u8>> = None;
     let mut ticks = tokio::time::interval(every);
     loop {
         ticks.tick().await;

@@ -121,7 +121,7 @@ async fn every_type_of_event_is_a_row_of_its_table_and_refusals_are_failed_event
         ("/v1/win_notices", r#"{"auction_id":"a","auction_price":2.4}"#),
         ("/v1/loss_notices", r#"{"auction_id":"a","auction_loss":102}"#),
         ("/v1/billing_notices", r#"{"auction_id":"a","imp_id":"1","auction_price":2.4,"auction_multiplier":4}"#),
-        ("/v1/proof_of_plays", &play),
+        ("/v1/proof_of_plays", play.as_str()),
         ("/v1/ad_requests", BODIES[0]),
     ] {
         // Twice: the repeat is a duplicate in whichever table it is.

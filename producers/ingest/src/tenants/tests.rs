@@ -121,8 +121,12 @@ async fn a_changed_file_is_read_again() {
     let watching = tokio::spawn(async move { watch_file(&watched, Duration::from_secs(5), sender).await });
     tokio::time::sleep(Duration::from_secs(1)).await;
     std::fs::write(&path, r#"{"tenants":[]}"#).unwrap();
-    receiver.changed().await.unwrap();
-    assert!(receiver.borrow().is_empty());
+    receiver.wait_for(|tenants| tenants.is_empty()).await.unwrap();
+    // A file that is gone or wrong changes nothing.
+    std::fs::write(&path, "{").unwrap();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    std::fs::write(&path, file("")).unwrap();
+    receiver.wait_for(|tenants| tenants.len() == 1).await.unwrap();
     watching.abort();
     std::fs::remove_dir_all(&folder).unwrap();
 }
