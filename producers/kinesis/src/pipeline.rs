@@ -31,7 +31,7 @@ use crate::{
     pipeline::{
         batch::{Batch, Pending, Ticket},
         lane::{Due, Lane},
-        limiter::{Limiter, PipelineClock},
+        limiter::{Admission, Limiter, PipelineClock},
         outstanding::Outstanding,
         refresh::Refresh,
         request::{BatchId, Draft, InFlight, Request, RequestId},
@@ -197,7 +197,8 @@ impl Pipeline {
             let batch = self.batches.get(&id).expect("a parked batch is kept");
             let (bytes, landing, alone) = (batch.entry.bytes(), batch.landing, batch.alone);
             let joins = draft.has_room(bytes) && (!alone || draft.is_empty());
-            if joins && self.admits(now, landing, bytes) {
+            if joins && self.admits(now, landing, bytes).is_some() {
+                self.shard_at(landing).limiter.charge(bytes, now);
                 self.parked.remove(&(at, id));
                 draft.push(id, bytes);
             }
@@ -238,14 +239,16 @@ impl Pipeline {
 
     /// Cuts one batch from a lane, if the limiter of its shard has room.
     fn cut(&mut self, now: Instant, index: usize, landing: u128, draft: &mut Draft) -> bool {
-        if let Some(wait) = self.shard_at(landing).limiter.wait() {
-            self.wake_at(Some(now + wait));
+        let Some(wanted) = self.lanes.get(index).map(|lane| lane.wanted_bytes(&self.config)) else { return false };
+        let Some(room) = self.admits(now, landing, wanted) else {
             if let Some(lane) = self.lanes.get_mut(index) {
                 lane.is_limited = true;
             }
             return false;
-        }
-        let Some(batch) = self.lanes.get_mut(index).and_then(|lane| lane.cut(now, &self.config)) else { return false };
+        };
+        let Some(batch) = self.lanes.get_mut(index).and_then(|lane| lane.cut(now, room, &self.config)) else {
+            return false;
+        };
         if batch.is_aggregate {
             count(&self.counters.aggregates, 1);
         }
@@ -258,18 +261,15 @@ impl Pipeline {
         true
     }
 
-    /// Charges a batch to its shard, if the limiter has room.
-    fn admits(&mut self, now: Instant, landing: u128, bytes: usize) -> bool {
-        let limiter = &mut self.shard_at(landing).limiter;
-        match limiter.wait() {
-            None => {
-                limiter.charge(bytes, now);
-                true
-            }
-            Some(wait) => {
+    /// Up to how many bytes a record may have, if the limiter has room for one of `bytes`.
+    fn admits(&mut self, now: Instant, landing: u128, bytes: usize) -> Option<usize> {
+        match self.shard_at(landing).limiter.admit(bytes, now) {
+            Admission::Bytes(room) => Some(room),
+            Admission::In(wait) => {
                 self.wake_at(Some(now + wait));
-                false
+                None
             }
+            Admission::AfterAnswer => None,
         }
     }
 

@@ -22,6 +22,12 @@ use crate::{
     pipeline::batch::{Batch, Entry, Pending},
 };
 
+/// A lane that its shard's limit holds up sends aggregates that are smaller by this: an even pace, and nothing is lost by it.
+const PACE_DIVISOR: usize = 2;
+
+/// Bytes of an aggregate beside its records: magic, digest, and the landing hash key in the table.
+const AGGREGATE_FRAME_BYTES: usize = 64;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct LaneId(pub(crate) u64);
 
@@ -113,8 +119,20 @@ impl Lane {
         if config.aggregation { head_bytes.max(config.aggregate_bytes_max) + self.outer_key.len() } else { head_bytes }
     }
 
-    /// Cuts the next batch from the head of the queue. The caller has seen that the lane is due.
-    pub(crate) fn cut(&mut self, now: Instant, config: &Config) -> Option<Batch> {
+    /// Bytes of the next batch that is worth being sent: with less room it waits. Half of a paced aggregate, so that the room
+    /// that an answered one leaves is enough for the next, although none is filled to the last byte.
+    pub(crate) fn wanted_bytes(&self, config: &Config) -> usize {
+        let head_bytes = self.queue.front_bytes();
+        if !config.aggregation {
+            return head_bytes;
+        }
+        let worth_bytes = config.aggregate_bytes_max / PACE_DIVISOR / 2;
+        head_bytes.max(self.queue.bytes().min(worth_bytes)) + self.outer_key.len() + AGGREGATE_FRAME_BYTES
+    }
+
+    /// Cuts the next batch, of at most `room` bytes unless its first record alone has more, from the head of the queue. The
+    /// caller has seen that the lane is due.
+    pub(crate) fn cut(&mut self, now: Instant, room: usize, config: &Config) -> Option<Batch> {
         let first = self.queue.pop()?;
         self.last_cut = Some(now);
         self.in_flight += 1;
@@ -122,8 +140,8 @@ impl Lane {
             self.queue.begin(first.ticket.hash_key);
             return Some(Batch::plain(self.id, first));
         }
-        let pace_divisor = if std::mem::take(&mut self.is_limited) { 2 } else { 1 };
-        let record_bytes_max = config.record_bytes_max.saturating_sub(self.outer_key.len());
+        let pace_divisor = if std::mem::take(&mut self.is_limited) { PACE_DIVISOR } else { 1 };
+        let record_bytes_max = config.record_bytes_max.min(room).saturating_sub(self.outer_key.len());
         let bytes_max = (config.aggregate_bytes_max / pace_divisor).min(record_bytes_max);
         let landing = self.range.start;
         let mut builder = AggregateBuilder::new();

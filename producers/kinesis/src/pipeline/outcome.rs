@@ -7,7 +7,7 @@ use crate::{
     pipeline::{
         Pipeline,
         batch::{Batch, Ticket},
-        request::{BatchId, RequestId},
+        request::{BatchId, InFlight, RequestId},
         retrier::{Verdict, blames_a_record, verdict},
     },
     record::Delivered,
@@ -35,6 +35,7 @@ impl Pipeline {
     pub(crate) fn complete(&mut self, now: Instant, id: RequestId, outcome: Outcome) {
         let request = self.requests.remove(&id).expect("a request ends once");
         let sent = request.batches.len();
+        self.tell_limiters(now, &request, &outcome);
         match outcome {
             Outcome::Answered(results) if results.len() == sent => {
                 for ((batch, predicted), result) in request.batches.into_iter().zip(results) {
@@ -60,6 +61,26 @@ impl Pipeline {
                 }
             }
             Outcome::Failed(failure) => self.fail_all(now, request.batches, &failure),
+        }
+    }
+
+    /// Tells the limiters what their shards may have counted: everything but what was refused.
+    fn tell_limiters(&mut self, now: Instant, request: &InFlight, outcome: &Outcome) {
+        let is_refused = |failure: &Failure| match failure.class() {
+            FailureClass::Throttled | FailureClass::Refused => true,
+            FailureClass::Temporary => false,
+        };
+        for (position, (id, _)) in request.batches.iter().enumerate() {
+            let was_counted = match outcome {
+                Outcome::Failed(failure) => !is_refused(failure),
+                Outcome::Answered(results) => match results.get(position) {
+                    Some(EntryOutcome::Failed(failure)) => !is_refused(failure),
+                    Some(EntryOutcome::Stored { .. }) | None => true,
+                },
+            };
+            let batch = self.batches.get(id).expect("a batch in flight is kept");
+            let (landing, bytes) = (batch.landing, batch.entry.bytes());
+            self.shard_at(landing).limiter.answer(request.sent_at, now, bytes, was_counted);
         }
     }
 

@@ -12,19 +12,28 @@ const FOLDER: &str = "target/bench-peers";
 ///
 /// # Errors
 /// When there is no Python, or the package cannot be had.
-pub(crate) fn python_with(package: &str) -> anyhow::Result<PathBuf> {
-    let folder = PathBuf::from(FOLDER).join(format!("python-{package}"));
+pub fn python_with(package: &str) -> anyhow::Result<PathBuf> {
+    python_with_all(&[package])
+}
+
+/// A Python interpreter with several packages, made on first use.
+///
+/// # Errors
+/// When there is no Python, or one of the packages cannot be had.
+pub fn python_with_all(packages: &[&str]) -> anyhow::Result<PathBuf> {
+    let names = packages.join("+");
+    let folder = PathBuf::from(FOLDER).join(format!("python-{names}"));
     let python = folder.join("bin/python");
     if python.exists() {
         return Ok(python);
     }
     run(Command::new("python3").args(["-m", "venv"]).arg(&folder)).context("make a Python environment")?;
-    let installed = run(Command::new(&python).args(["-m", "pip", "install", "--quiet", package]));
+    let installed = run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(packages));
     if installed.is_err() {
         // Half an environment would pass for a whole one on the next run.
         std::fs::remove_dir_all(&folder).context("remove a half-made Python environment")?;
     }
-    installed.with_context(|| format!("install {package}"))?;
+    installed.with_context(|| format!("install {names}"))?;
     Ok(python)
 }
 
