@@ -10,6 +10,7 @@ pub(crate) mod request;
 
 mod lane;
 mod limiter;
+mod outage;
 mod outstanding;
 mod refresh;
 mod reshard;
@@ -18,7 +19,7 @@ mod retrier;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use kinesis_record::HashRange;
@@ -32,6 +33,7 @@ use crate::{
         batch::{Batch, Pending, Ticket},
         lane::{Due, Lane},
         limiter::{Admission, Limiter, PipelineClock},
+        outage::{Outage, Permission},
         outstanding::Outstanding,
         refresh::Refresh,
         request::{BatchId, Draft, InFlight, Request, RequestId},
@@ -77,9 +79,13 @@ pub(crate) struct Pipeline {
     requests: HashMap<RequestId, InFlight>,
     outstanding: Outstanding,
     refresh: Refresh,
+    outage: Outage,
     next_id: u64,
     freed_bytes: usize,
     wake: Option<Instant>,
+    /// Something happened that may make a lane due before `wake`. Most records join lanes that wait already, and looking at
+    /// every lane for each of them is most of what a busy producer would do.
+    is_stirred: bool,
     /// Where the round over the lanes begins; it moves on, so that no shard is always last.
     first_lane: usize,
     last_failure: Option<Failure>,
@@ -103,9 +109,11 @@ impl Pipeline {
             requests: HashMap::new(),
             outstanding: Outstanding::new(),
             refresh,
+            outage: Outage::default(),
             next_id: 0,
             freed_bytes: 0,
             wake: None,
+            is_stirred: true,
             first_lane: 0,
             last_failure: None,
             is_closing: false,
@@ -127,16 +135,23 @@ impl Pipeline {
             cost: accepted.cost,
             deadline: now + self.config.record_deadline,
         };
-        self.lane_at(accepted.hash_key).push(Pending::new(accepted.record, ticket));
+        let aggregate_bytes_max = self.config.aggregate_bytes_max;
+        let lane = self.lane_at(accepted.hash_key);
+        let (was_empty, was_full) = (lane.is_empty(), lane.queue_bytes() >= aggregate_bytes_max);
+        lane.push(Pending::new(accepted.record, ticket));
+        let becomes_full = !was_full && lane.queue_bytes() >= aggregate_bytes_max;
+        self.is_stirred |= was_empty || becomes_full;
     }
 
     /// Sends everything that was accepted so far without waiting for company, and answers when all of it has its result.
     pub(crate) fn flush(&mut self, flush: oneshot::Sender<()>) {
+        self.is_stirred = true;
         self.outstanding.flush(flush);
     }
 
     /// From now on nothing waits for company.
     pub(crate) fn close(&mut self) {
+        self.is_stirred = true;
         self.is_closing = true;
     }
 
@@ -162,18 +177,38 @@ impl Pipeline {
 
     /// The next request to make now. To be called until there is none.
     pub(crate) fn poll(&mut self, now: Instant) -> Option<Request> {
+        let is_due = self.wake.is_some_and(|wake| wake <= now);
+        if !self.is_stirred && !is_due {
+            return None;
+        }
+        let request = self.look(now);
+        self.is_stirred = request.is_some();
+        request
+    }
+
+    fn look(&mut self, now: Instant) -> Option<Request> {
         self.clock.set(now.saturating_duration_since(self.started_at));
         self.wake = None;
         self.expire(now);
         if self.requests.len() >= self.config.requests_in_flight_max {
             return None;
         }
-        let mut draft = Draft::default();
+        let is_probe = match self.outage.permission(now) {
+            Permission::All => false,
+            Permission::Probe => true,
+            Permission::From(at) => {
+                self.wake_at(Some(at));
+                return None;
+            }
+        };
+        let mut draft = if is_probe { Draft::of_one() } else { Draft::default() };
         self.collect_parked(now, &mut draft);
         self.collect_lanes(now, now, &mut draft);
-        if !draft.is_empty() {
+        if is_probe && !draft.is_empty() {
+            self.outage.probed(now, &mut self.random);
+        } else if !draft.is_empty() {
             // A request is made anyway: lanes that would be due soon go along, and are in step from then on.
-            self.collect_lanes(now, now + self.config.linger / 2, &mut draft);
+            self.collect_lanes(now, now + self.spacing() / 2, &mut draft);
         }
         (!draft.is_empty()).then(|| self.request(now, draft))
     }
@@ -188,7 +223,26 @@ impl Pipeline {
         if !expired.is_empty() {
             self.give_up(expired, &PutError::Expired { attempts: 0, last: self.last_failure.clone() });
         }
-        self.wake = self.lanes.iter().filter_map(Lane::head_deadline).min();
+        if self.outage.is_on() {
+            self.expire_parked(now);
+        }
+        let parked_deadline = self.parked_deadlines().map(|(deadline, _)| deadline).min();
+        self.wake = self.lanes.iter().filter_map(Lane::head_deadline).chain(parked_deadline).min();
+    }
+
+    /// During an outage parked batches may not be sent again before their deadline; otherwise their next end decides.
+    fn expire_parked(&mut self, now: Instant) {
+        let expired: Vec<_> = self.parked_deadlines().filter(|(deadline, _)| *deadline <= now).collect();
+        for (_, (at, id)) in expired {
+            self.parked.remove(&(at, id));
+            self.expire_batch(now, id);
+        }
+    }
+
+    /// The earliest deadline of each parked batch; none unless there is an outage.
+    fn parked_deadlines(&self) -> impl Iterator<Item = (Instant, (Instant, BatchId))> {
+        let parked = self.outage.is_on().then_some(&self.parked).into_iter().flatten();
+        parked.filter_map(|place| Some((self.batches.get(&place.1)?.deadline()?, *place)))
     }
 
     fn collect_parked(&mut self, now: Instant, draft: &mut Draft) {
@@ -212,8 +266,7 @@ impl Pipeline {
 
     /// Cuts batches from all lanes that are due before `horizon`.
     fn collect_lanes(&mut self, now: Instant, horizon: Instant, draft: &mut Draft) {
-        let is_idle = self.requests.is_empty();
-        let spacing = if is_idle { self.config.linger / IDLE_SPACING_DIVISOR } else { self.config.linger };
+        let spacing = self.spacing();
         let flushed_below = if self.is_closing { u64::MAX } else { self.outstanding.epoch() };
         let count = self.lanes.len();
         for turn in 0..count {
@@ -235,6 +288,12 @@ impl Pipeline {
             }
         }
         self.first_lane = (self.first_lane + 1) % count.max(1);
+    }
+
+    /// How long a lane waits for company after it last sent.
+    fn spacing(&self) -> Duration {
+        let is_idle = self.requests.is_empty();
+        if is_idle { self.config.linger / IDLE_SPACING_DIVISOR } else { self.config.linger }
     }
 
     /// Cuts one batch from a lane, if the limiter of its shard has room.

@@ -76,7 +76,8 @@ impl Endpoint {
     fn ask(&self, path: &str) -> anyhow::Result<Tally> {
         let mut stream = TcpStream::connect_timeout(&self.address, PATIENCE).context("connect to the endpoint")?;
         stream.set_read_timeout(Some(PATIENCE)).context("set up a connection")?;
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: endpoint\r\nconnection: close\r\n\r\n").context("ask the endpoint")?;
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: endpoint\r\nconnection: close\r\n\r\n")
+            .context("ask the endpoint")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).context("read the endpoint's answer")?;
         ensure!(answer.starts_with("HTTP/1.1 200"), "the endpoint answered {answer}");

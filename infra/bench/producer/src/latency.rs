@@ -24,6 +24,8 @@ const WARM_UP: Duration = Duration::from_secs(2);
 const ROUND_TRIPS: u32 = 300;
 const FLUSH_PAUSE: Duration = Duration::from_millis(17);
 
+/// Longest time that histograms tell apart: a minute.
+const TIME_US_MAX: u64 = 60_000_000;
 const SLACK_US: u32 = 2_000;
 const FLUSH_SLACK_US: u32 = 5_000;
 
@@ -60,7 +62,10 @@ pub(crate) async fn measure(length: Duration) -> anyhow::Result<Vec<Figure>> {
             "producer.buffered",
             f64::from(micros(tally.wait_us_p99)?) / 1e3,
             linger_us + SLACK_US,
-            format!("p50 {:.1} ms; from send to the arrival of the request's head; {load}", f64::from(micros(tally.wait_us_p50)?) / 1e3),
+            format!(
+                "p50 {:.1} ms; from send to the arrival of the request's head; {load}",
+                f64::from(micros(tally.wait_us_p50)?) / 1e3
+            ),
         ),
         figure(
             "producer.flush",
@@ -87,7 +92,7 @@ async fn offer(producer: &Producer, length: Duration) -> anyhow::Result<()> {
 }
 
 async fn flushes(producer: &Producer, length: Duration) -> anyhow::Result<Histogram<u64>> {
-    let mut times = Histogram::new(3).context("make a histogram")?;
+    let mut times = Histogram::new_with_max(TIME_US_MAX, 3).context("make a histogram")?;
     let started = Instant::now();
     while started.elapsed() < length {
         tokio::time::sleep(FLUSH_PAUSE).await;
@@ -100,7 +105,7 @@ async fn flushes(producer: &Producer, length: Duration) -> anyhow::Result<Histog
 
 /// What one call costs without the producer: the SDK, the connection, and the round trip that the endpoint pretends.
 async fn round_trips(client: &Client) -> anyhow::Result<Histogram<u64>> {
-    let mut times = Histogram::new(3).context("make a histogram")?;
+    let mut times = Histogram::new_with_max(TIME_US_MAX, 3).context("make a histogram")?;
     for _ in 0..ROUND_TRIPS {
         let asked = Instant::now();
         let put = client.put_record().stream_name("events").partition_key("bare").data(Blob::new(stamp(micros_now())));

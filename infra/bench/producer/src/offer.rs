@@ -48,7 +48,8 @@ impl Records {
     /// Records whose payload has so many bytes.
     pub(crate) fn new(bytes: usize) -> Self {
         let keys = (0..KEYS).map(|number| format!("screen-{number:06}")).collect();
-        let data = (0..bytes).map(|index| b"{\"id\":\"0123456789abcdef\",\"w\":1920}".get(index % 34).copied().unwrap_or(b' '));
+        let data = (0..bytes)
+            .map(|index| b"{\"id\":\"0123456789abcdef\",\"w\":1920}".get(index % 34).copied().unwrap_or(b' '));
         Records { keys, data: data.collect(), next: 0 }
     }
 

@@ -34,13 +34,14 @@ const GOAL_RECOVERY_S: f64 = 5.0;
 pub(crate) async fn measure(length: Duration) -> anyhow::Result<Vec<Figure>> {
     let options = EndpointOptions { shards: SHARDS, model: None, round_trip_ms: 5, reads_payloads: false };
     let endpoint = Endpoint::start(&options)?;
-    let before = cpu::resident_bytes()?;
     let producer = producer(&endpoint, |config| {
         config.buffer_bytes_max = BUFFER_BYTES;
         // Nothing expires: an expired record would make room, and the offers that fill it again are not the producer's work.
         config.record_deadline = length + WARM_UP + RECOVERY;
     });
     let producer = producer.await?;
+    // The SDK's client with its certificates is there by now; what comes is records.
+    let before = cpu::resident_bytes()?;
     let offering = tokio::spawn(offer(producer.clone(), WARM_UP + length + RECOVERY));
     tokio::time::sleep(WARM_UP).await;
     endpoint.set_down(true)?;

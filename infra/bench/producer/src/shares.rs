@@ -70,7 +70,8 @@ pub(crate) async fn measure_one(length: Duration) -> anyhow::Result<Vec<Figure>>
     tokio::time::sleep(WARM_UP).await;
     let mut figures = Vec::new();
     for (name, measured) in measure_all(&crowds, length).await? {
-        let note = format!("{} throttled, goal 0; {} s, round trip {ROUND_TRIP_MS} ms", measured.throttled, length.as_secs());
+        let note =
+            format!("{} throttled, goal 0; {} s, round trip {ROUND_TRIP_MS} ms", measured.throttled, length.as_secs());
         figures.push(figure(name, measured.used_percent, "% of the limit", GOAL_USED, note));
     }
     Ok(figures)
@@ -89,7 +90,13 @@ pub(crate) async fn measure_crowd(length: Duration) -> anyhow::Result<Vec<Figure
         figures.push(figure("producer.crowd_used", measured.used_percent, "% of the limit", GOAL_CROWD_USED, note()));
         figures.push(Figure {
             better: Better::Lower,
-            ..figure("producer.crowd_throttled", measured.throttled_percent, "% of attempts", GOAL_CROWD_THROTTLED, note())
+            ..figure(
+                "producer.crowd_throttled",
+                measured.throttled_percent,
+                "% of attempts",
+                GOAL_CROWD_THROTTLED,
+                note(),
+            )
         });
         figures.push(figure("producer.crowd_jain", measured.jain, "Jain", GOAL_JAIN, note()));
     }

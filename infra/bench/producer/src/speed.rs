@@ -17,8 +17,10 @@ use crate::{
     peers::{self, Peer},
 };
 
-/// Shards enough that their limits do not bind.
-const SHARDS: u32 = 400;
+/// Shards enough that their limits do not bind: 256 MB/s.
+const SHARDS: u32 = 256;
+/// A usual round trip within a region.
+const ROUND_TRIP_MS: u64 = 10;
 /// A producer that is after throughput lets records wait as long as the KPL does by default.
 const LINGER: Duration = Duration::from_millis(100);
 const WARM_UP: Duration = Duration::from_secs(2);
@@ -69,7 +71,7 @@ pub(crate) fn measure(length: Duration, with_peers: bool) -> anyhow::Result<Vec<
 }
 
 fn flood_for(record_bytes: usize, length: Duration) -> anyhow::Result<Speed> {
-    let options = EndpointOptions { shards: SHARDS, model: None, round_trip_ms: 0, reads_payloads: false };
+    let options = EndpointOptions { shards: SHARDS, model: None, round_trip_ms: ROUND_TRIP_MS, reads_payloads: false };
     let endpoint = Endpoint::start(&options)?;
     let mut records = Records::new(record_bytes);
     runtime()?.block_on(async {
@@ -96,7 +98,7 @@ fn flood_for(record_bytes: usize, length: Duration) -> anyhow::Result<Speed> {
 
 fn note(speed: &Speed) -> String {
     format!(
-        "one thread, busy {:.0} %; endpoint {:.0} % of a core; {SHARDS} shards, linger {} ms, {:.0} records a request; every result awaited",
+        "one thread, busy {:.0} %; endpoint {:.0} % of a core; {SHARDS} shards, round trip {ROUND_TRIP_MS} ms, linger {} ms, {:.0} records a request; every result awaited",
         speed.busy_share * 100.0,
         speed.endpoint_share * 100.0,
         LINGER.as_millis(),

@@ -78,6 +78,15 @@ impl Lane {
         self.queue.push(pending);
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.front().is_none()
+    }
+
+    /// Bytes of keys, data and framing that wait.
+    pub(crate) fn queue_bytes(&self) -> usize {
+        self.queue.bytes()
+    }
+
     /// Puts a record back that was cut before all others of this lane.
     pub(crate) fn push_front(&mut self, pending: Pending) {
         self.queue.push_front(pending);
@@ -148,10 +157,9 @@ impl Lane {
         builder.push(&first.partition_key, Some(landing), first.data.clone());
         let mut others = Vec::new();
         while let Some(next) = self.queue.front()
-            && builder.size_with(&next.partition_key, Some(landing), next.data.len()) <= bytes_max
+            && builder.push_within(bytes_max, &next.partition_key, Some(landing), &next.data)
             && let Some(next) = self.queue.pop()
         {
-            builder.push(&next.partition_key, Some(landing), next.data);
             others.push(next.ticket);
         }
         // A payload that opens like an aggregate is wrapped, or readers would take it apart.

@@ -41,10 +41,11 @@ const CELLS_PER_RECORD: u64 = 1_000;
 
 const CELL_TIME: Duration = Duration::from_micros(1);
 
-/// 10 ms of the rate: enough that a timer which fires late loses nothing, little enough to count as no burst.
-const BURST_CELLS: u32 = 10_000;
+/// 40 ms of the rate: enough that a timer which fires late loses nothing. With the largest aggregate it is still below a tenth of
+/// a second, which is less than any limit that is worth the name allows at once.
+const BURST_CELLS: u32 = 40_000;
 
-/// Whoever met a debt waits this much longer than it takes to pay. Half a burst, so nothing is lost; but what may go then is
+/// Whoever met a debt waits this much longer than it takes to pay. A part of the burst, so nothing is lost; but what may go then is
 /// more than one small record, and shares a request.
 const PATIENCE: Duration = Duration::from_millis(5);
 

@@ -33,9 +33,16 @@ pub(crate) enum EntryOutcome {
 impl Pipeline {
     /// Takes in the end of a request.
     pub(crate) fn complete(&mut self, now: Instant, id: RequestId, outcome: Outcome) {
+        self.is_stirred = true;
         let request = self.requests.remove(&id).expect("a request ends once");
         let sent = request.batches.len();
         self.tell_limiters(now, &request, &outcome);
+        match &outcome {
+            Outcome::Failed(failure) if failure.class() == FailureClass::Temporary => {
+                self.outage.failed(now, &mut self.random);
+            }
+            Outcome::Failed(_) | Outcome::Answered(_) => self.outage.answered(),
+        }
         match outcome {
             Outcome::Answered(results) if results.len() == sent => {
                 for ((batch, predicted), result) in request.batches.into_iter().zip(results) {
@@ -126,13 +133,20 @@ impl Pipeline {
             }
             Verdict::Expire(at) => {
                 let batch = self.take_settled(id);
-                self.recut(batch, at, failure);
+                self.recut(batch, at, Some(failure.clone()));
             }
         }
     }
 
+    /// Takes a parked batch apart whose earliest deadline has come.
+    pub(crate) fn expire_batch(&mut self, now: Instant, id: BatchId) {
+        let batch = self.take_settled(id);
+        let last = self.last_failure.clone();
+        self.recut(batch, now, last);
+    }
+
     /// Gives up the records whose deadline comes before `at`, and puts the others back to be cut anew.
-    fn recut(&mut self, batch: Batch, at: Instant, failure: &Failure) {
+    fn recut(&mut self, batch: Batch, at: Instant, last: Option<Failure>) {
         let attempts = batch.attempts;
         let (expired, alive): (Vec<_>, Vec<_>) =
             batch.into_pending().into_iter().partition(|pending| pending.ticket.deadline <= at);
@@ -140,7 +154,7 @@ impl Pipeline {
             self.lane_at(pending.ticket.hash_key).push_front(pending);
         }
         let expired = expired.into_iter().map(|pending| pending.ticket).collect();
-        self.give_up(expired, &PutError::Expired { attempts, last: Some(failure.clone()) });
+        self.give_up(expired, &PutError::Expired { attempts, last });
     }
 
     pub(crate) fn give_up(&mut self, tickets: Vec<Ticket>, error: &PutError) {

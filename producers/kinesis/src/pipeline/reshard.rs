@@ -19,6 +19,7 @@ impl Pipeline {
     pub(crate) fn map_read(&mut self, asked_at: Instant, map: &ShardMap) {
         let has_changed = !map.shards().iter().eq(self.shards.iter().map(|state| &state.shard));
         self.refresh.succeeded(asked_at, has_changed);
+        self.is_stirred = true;
         if has_changed {
             count(&self.counters.shard_map_changes, 1);
             self.replace_map(map);

@@ -235,8 +235,7 @@ mod tests {
     }
 
     fn put(shards: &mut Shards, data: &[u8], hash_key: u128, now_ms: i64) -> (u16, String) {
-        let entry =
-            json!({"Data": STANDARD.encode_to_string(data), "PartitionKey": "k", "ExplicitHashKey": hash_key.to_string()});
+        let entry = json!({"Data": STANDARD.encode_to_string(data), "PartitionKey": "k", "ExplicitHashKey": hash_key.to_string()});
         shards.put_record(&serde_json::from_str(&entry.to_string()).unwrap(), now_ms, 1_500)
     }
 
@@ -247,8 +246,7 @@ mod tests {
             let listed = shards.listed();
             let mut next = 0_u128;
             for (index, shard) in listed.iter().enumerate() {
-                let bound =
-                    |name: &str| shard["HashKeyRange"][name].as_str().unwrap().parse::<u128>().unwrap();
+                let bound = |name: &str| shard["HashKeyRange"][name].as_str().unwrap().parse::<u128>().unwrap();
                 assert_eq!(bound("StartingHashKey"), next, "{index} of {count}");
                 assert_eq!(shards.index(bound("StartingHashKey")), index);
                 assert_eq!(shards.index(bound("EndingHashKey")), index);

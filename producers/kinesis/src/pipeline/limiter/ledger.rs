@@ -132,7 +132,11 @@ mod tests {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut ledger = Ledger::default();
-        assert_eq!(ledger.room(2 * BYTES_MAX, start), Room::Bytes(2 * BYTES_MAX), "a large one has a second of its own");
+        assert_eq!(
+            ledger.room(2 * BYTES_MAX, start),
+            Room::Bytes(2 * BYTES_MAX),
+            "a large one has a second of its own"
+        );
         ledger.send(BYTES_MAX, start);
         assert_eq!(ledger.room(1, at(5_000)), Room::AfterAnswer);
         ledger.answer(start, at(5_000), BYTES_MAX, true);
