@@ -96,6 +96,7 @@ impl Pipeline {
     /// A pipeline over a map that was asked for at `now`. The `seed` only matters for the jitter of retries.
     pub(crate) fn new(config: Config, map: &ShardMap, now: Instant, counters: Arc<Counters>, seed: u64) -> Self {
         let refresh = Refresh::new(now, config.shard_map_refresh);
+        let outage = Outage::new(config.record_deadline);
         let mut pipeline = Pipeline {
             config,
             counters,
@@ -109,7 +110,7 @@ impl Pipeline {
             requests: HashMap::new(),
             outstanding: Outstanding::new(),
             refresh,
-            outage: Outage::default(),
+            outage,
             next_id: 0,
             freed_bytes: 0,
             wake: None,
@@ -300,8 +301,9 @@ impl Pipeline {
     fn cut(&mut self, now: Instant, index: usize, landing: u128, draft: &mut Draft) -> bool {
         let Some(wanted) = self.lanes.get(index).map(|lane| lane.wanted_bytes(&self.config)) else { return false };
         let Some(room) = self.admits(now, landing, wanted) else {
+            let share_ppm = self.shard_at(landing).limiter.share_ppm(now);
             if let Some(lane) = self.lanes.get_mut(index) {
-                lane.is_limited = true;
+                lane.slow_down(share_ppm, &self.config);
             }
             return false;
         };

@@ -25,6 +25,9 @@ use crate::{
 /// A lane that its shard's limit holds up sends aggregates that are smaller by this: an even pace, and nothing is lost by it.
 const PACE_DIVISOR: usize = 2;
 
+/// But not smaller than this, below which requests cost more than evenness gains.
+const PACED_BYTES_MIN: usize = 4 << 10;
+
 /// Bytes of an aggregate beside its records: magic, digest, and the landing hash key in the table.
 const AGGREGATE_FRAME_BYTES: usize = 64;
 
@@ -50,8 +53,8 @@ pub(crate) struct Lane {
     landing: Arc<str>,
     queue: Queue,
     last_cut: Option<Instant>,
-    /// The shard's limit kept the lane from sending. Then smaller aggregates lose nothing, and keep an even pace.
-    pub(crate) is_limited: bool,
+    /// Set when the shard's limit kept the lane from sending: smaller aggregates then lose nothing, and keep an even pace.
+    pub(crate) paced_bytes_max: Option<usize>,
     /// Batches of this lane that are not settled.
     in_flight: usize,
     /// Unsettled batches of lanes that a reshard replaced and that hold hash keys of this one.
@@ -68,7 +71,7 @@ impl Lane {
             range,
             queue: Queue::default(),
             last_cut: None,
-            is_limited: false,
+            paced_bytes_max: None,
             in_flight: 0,
             blocked_by: 0,
         }
@@ -76,6 +79,15 @@ impl Lane {
 
     pub(crate) fn push(&mut self, pending: Pending) {
         self.queue.push(pending);
+    }
+
+    /// Notes that the limit of its shard, of which this producer uses a share in millionths, holds the lane up. A smaller share
+    /// comes in smaller pieces: many producers whose large pieces meet by chance would be throttled although each keeps to
+    /// its part.
+    pub(crate) fn slow_down(&mut self, share_ppm: u64, config: &Config) {
+        let whole = u64::try_from(config.aggregate_bytes_max / PACE_DIVISOR).unwrap_or(u64::MAX);
+        let part = usize::try_from(whole.saturating_mul(share_ppm) / 1_000_000).unwrap_or(usize::MAX);
+        self.paced_bytes_max = Some(part.max(PACED_BYTES_MIN).min(config.aggregate_bytes_max));
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -135,7 +147,7 @@ impl Lane {
         if !config.aggregation {
             return head_bytes;
         }
-        let worth_bytes = config.aggregate_bytes_max / PACE_DIVISOR / 2;
+        let worth_bytes = self.paced_bytes_max.unwrap_or(config.aggregate_bytes_max / PACE_DIVISOR) / 2;
         head_bytes.max(self.queue.bytes().min(worth_bytes)) + self.outer_key.len() + AGGREGATE_FRAME_BYTES
     }
 
@@ -149,9 +161,9 @@ impl Lane {
             self.queue.begin(first.ticket.hash_key);
             return Some(Batch::plain(self.id, first));
         }
-        let pace_divisor = if std::mem::take(&mut self.is_limited) { PACE_DIVISOR } else { 1 };
+        let paced_bytes_max = self.paced_bytes_max.take().unwrap_or(config.aggregate_bytes_max);
         let record_bytes_max = config.record_bytes_max.min(room).saturating_sub(self.outer_key.len());
-        let bytes_max = (config.aggregate_bytes_max / pace_divisor).min(record_bytes_max);
+        let bytes_max = paced_bytes_max.min(record_bytes_max);
         let landing = self.range.start;
         let mut builder = AggregateBuilder::new();
         builder.push(&first.partition_key, Some(landing), first.data.clone());

@@ -1,7 +1,7 @@
 //! Tells an outage from a failure. While every request fails, one record at a time is sent to see whether it is over: sending
 //! everything again and again costs CPU and helps nobody, and all of it would come back at the same moment.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 
@@ -10,8 +10,10 @@ use crate::pipeline::retrier::backoff;
 /// So many failures without an answer in between are an outage. Single ones happen every day, and are retried by themselves.
 const FAILURES: u32 = 4;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outage {
+    /// The longest pause between two probes.
+    pause_max: Duration,
     /// Requests that failed whole, for a temporary reason, since the last one that was answered.
     failures: u32,
     /// When the next probe may be sent.
@@ -29,13 +31,19 @@ pub(crate) enum Permission {
 }
 
 impl Outage {
+    /// Records that have little time must meet a probe before they expire.
+    pub(crate) fn new(record_deadline: Duration) -> Self {
+        Outage { pause_max: record_deadline / 4, failures: 0, probe_at: None }
+    }
+
     pub(crate) fn is_on(&self) -> bool {
         self.failures >= FAILURES
     }
 
     /// A request was answered, in whatever way: the stream is there.
     pub(crate) fn answered(&mut self) {
-        *self = Outage::default();
+        self.failures = 0;
+        self.probe_at = None;
     }
 
     /// A request failed whole, for a temporary reason.
@@ -43,7 +51,7 @@ impl Outage {
         let was_on = self.is_on();
         self.failures = self.failures.saturating_add(1);
         if self.is_on() && !was_on {
-            self.probe_at = Some(now + backoff(self.failures, random));
+            self.probed(now, random);
         }
     }
 
@@ -57,7 +65,7 @@ impl Outage {
 
     /// A probe is sent. The next one does not wait for its end: it may hang until long after the outage.
     pub(crate) fn probed(&mut self, now: Instant, random: &mut StdRng) {
-        self.probe_at = Some(now + backoff(self.failures, random));
+        self.probe_at = Some(now + backoff(self.failures, random).min(self.pause_max));
     }
 }
 
@@ -70,10 +78,22 @@ mod tests {
     use super::{FAILURES, Outage, Permission};
 
     #[test]
+    fn probes_come_before_records_expire() {
+        let start = Instant::now();
+        let mut random = StdRng::seed_from_u64(1);
+        let mut outage = Outage::new(Duration::from_millis(200));
+        for _ in 0..10 * FAILURES {
+            outage.failed(start, &mut random);
+            outage.probed(start, &mut random);
+        }
+        assert_eq!(outage.permission(start + Duration::from_millis(50)), Permission::Probe);
+    }
+
+    #[test]
     fn an_outage_begins_with_failures_in_a_row_and_ends_with_an_answer() {
         let start = Instant::now();
         let mut random = StdRng::seed_from_u64(1);
-        let mut outage = Outage::default();
+        let mut outage = Outage::new(Duration::from_secs(30));
         for _ in 1..FAILURES {
             outage.failed(start, &mut random);
         }
