@@ -1,4 +1,4 @@
-//! The producer's figures: `cargo run --release -p bench -- producer`, or `-p producer-bench` to build without DataFusion.
+//! The producer's figures: `cargo run --release -p bench -- producer`, or `-p producer-bench` to build without `DataFusion`.
 //!
 //! Reading order: [`run`] is the command; `endpoint` is a Kinesis endpoint that counts, run in a process of its own (`child`)
 //! so that its CPU time is not the producer's; each group of figures has a file. [`figure`], [`cpu`] and [`peer`] are shared

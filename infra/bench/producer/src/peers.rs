@@ -1,4 +1,4 @@
-//! Other producers on the same endpoint, in the same run: Python's from PyPI. What could not be had says why.
+//! Other producers on the same endpoint, in the same run: Python's from `PyPI`. What could not be had says why.
 
 use std::{
     path::Path,

@@ -58,8 +58,8 @@ const CAPACITY_CELLS: NonZeroU32 = NonZeroU32::new(DEBT_CELLS_MAX + BURST_CELLS)
 const PPM: u64 = 1_000_000;
 /// The smallest share of a limit that throttling leaves: 1 %, that is one aggregate in five seconds.
 const SHARE_PPM_MIN: u64 = PPM / 100;
-/// The share climbs by this much a second: with eight producers on a shard, about 0.4 % of what they send is throttled.
-const CLIMB_PPM_PER_S: u64 = PPM / 2000;
+/// The share climbs by this much a second: with eight producers on a shard, about 0.6 % of what they send is throttled.
+const CLIMB_PPM_PER_S: u64 = PPM * 3 / 4000;
 /// Beside that it climbs with the cube of the time since the last throttle, from any level to all in this time.
 const CLIMB_S: u64 = 150;
 /// One throttled record takes off at most a seventh, however few were sent.

@@ -42,7 +42,7 @@ pub(crate) struct Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+        formatter.write_str(&serde_json::to_string(self).map_err(|_unwritable| fmt::Error)?)
     }
 }
 
@@ -216,7 +216,7 @@ fn width(shards: usize) -> u128 {
 
 /// The time at the head of a payload.
 pub(crate) fn stamp(now_us: u64) -> String {
-    format!("{now_us:0width$x}", width = STAMP_BYTES)
+    format!("{now_us:0STAMP_BYTES$x}")
 }
 
 #[cfg(test)]
