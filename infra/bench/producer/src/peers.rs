@@ -59,8 +59,13 @@ pub(crate) fn measure(record_bytes: usize) -> (Vec<Peer>, Vec<String>) {
 }
 
 fn run(package: &str, script: &str, record_bytes: usize) -> anyhow::Result<Report> {
-    // `aws-kinesis-agg` packs only; boto3 sends what it packed.
-    let packages = if package == "aws-kinesis-agg" { &[package, "boto3"][..] } else { &[package][..] };
+    let packages = match package {
+        // It packs only; boto3 sends what it packed.
+        "aws-kinesis-agg" => &[package, "boto3"][..],
+        // Its aggregation is an extra.
+        "async-kinesis" => &[package, "aws-kinesis-agg"][..],
+        _ => &[package][..],
+    };
     let python = peer::python_with_all(packages)?;
     let options = EndpointOptions { shards: SHARDS, model: None, round_trip_ms: 0, reads_payloads: false };
     let endpoint = Endpoint::start(&options)?;

@@ -7,21 +7,14 @@ import sys
 import time
 
 from kinesis import Producer
-from kinesis.processors import StringProcessor
+from kinesis.processors import KPLStringProcessor
 
 ENDPOINT, SIZE, COUNT = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 PAYLOAD = "x" * SIZE
-PROCESSOR = StringProcessor
-try:
-    from kinesis.processors import KPLStringProcessor as PROCESSOR
-    import aws_kinesis_agg  # noqa: F401
-except ImportError:
-    pass
-
 
 async def main():
     options = {"put_rate_limit_per_shard": 10**9, "put_bandwidth_limit_per_shard": 10**9}
-    async with Producer("events", endpoint_url=ENDPOINT, region_name="us-east-1", processor=PROCESSOR(), **options) as producer:
+    async with Producer("events", endpoint_url=ENDPOINT, region_name="us-east-1", processor=KPLStringProcessor(), **options) as producer:
         await producer.put(PAYLOAD)
         await producer.flush()
         begun = time.process_time()

@@ -20,7 +20,8 @@ full = []
 
 def put(aggregate):
     key, hash_key, data = aggregate.get_contents()
-    full.append({"PartitionKey": key, "ExplicitHashKey": hash_key, "Data": data})
+    entry = {"PartitionKey": key, "Data": data}
+    full.append(entry if hash_key is None else entry | {"ExplicitHashKey": hash_key})
     if len(full) == MOST:
         client.put_records(StreamName="events", Records=full)
         full.clear()
