@@ -53,6 +53,7 @@ pub(crate) enum Value<'v> {
     OptInt64(Option<i64>),
     OptFloat64(Option<f64>),
     Bool(bool),
+    OptBool(Option<bool>),
     Timestamp(i64),
     OptTimestamp(Option<i64>),
 }
@@ -95,6 +96,14 @@ impl TableRows {
         self.rows += 1;
     }
 
+    /// Appends one row: a value for each column, in the table's order.
+    pub(crate) fn push_columns<'v>(&mut self, row: impl Iterator<Item = Value<'v>>) {
+        for (builder, value) in self.builders.iter_mut().zip(row) {
+            builder.push(value);
+        }
+        self.rows += 1;
+    }
+
     /// The rows as one batch.
     pub(crate) fn finish(mut self) -> Result<RecordBatch, ArrowError> {
         let arrays = self.builders.iter_mut().map(Builder::finish).collect();
@@ -124,6 +133,7 @@ impl Builder {
             (Builder::Int64(builder), Value::OptInt64(number)) => builder.append_option(number),
             (Builder::Float64(builder), Value::OptFloat64(number)) => builder.append_option(number),
             (Builder::Bool(builder), Value::Bool(flag)) => builder.append_value(flag),
+            (Builder::Bool(builder), Value::OptBool(flag)) => builder.append_option(flag),
             (Builder::Timestamp(builder), Value::Timestamp(time)) => builder.append_value(time),
             (Builder::Timestamp(builder), Value::OptTimestamp(time)) => builder.append_option(time),
             // Which value goes to which column is fixed where `push` is called, whatever the event holds.

@@ -1,8 +1,9 @@
-//! From an enriched event to rows of `ad_requests` and `imps`.
+//! From an enriched event to the rows of its table, and those of the table of its parts (imps, bids).
 //!
 //! An event is checked whole before its first value is appended: it becomes all of its rows or none.
 
 mod ad_request;
+mod event;
 mod imp;
 
 use std::collections::BTreeMap;
@@ -11,10 +12,10 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use events::ad_request::AdRequest;
 use events::enriched::Enrichment;
-use events::envelope::{Envelope, Event, EventError};
+use events::envelope::{Envelope, Event, EventError, EventType};
 use events::failed::FailureType;
 use events::json::{Json, JsonError};
-use events::table::{AD_REQUESTS, IMPS, Table};
+use events::table::{AD_REQUESTS, IMPS, Table, of_event};
 
 use crate::columns::TableRows;
 use crate::hour::Hour;
@@ -28,10 +29,10 @@ pub struct Rows {
 /// Rows of one table and hour.
 pub type HourBatch = (&'static Table, Hour, RecordBatch);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct HourRows {
-    ad_requests: TableRows,
-    imps: TableRows,
+    /// Of the tables that have any, in the order in which they were met.
+    tables: Vec<(&'static Table, TableRows)>,
 }
 
 /// An event, checked and ready to become rows.
@@ -63,6 +64,9 @@ pub enum RowError {
         /// In the enrichment.
         enrichment: usize,
     },
+    /// It is of a type that has no table.
+    #[error("the event is of a type that is not enriched")]
+    NoTable,
     /// It happened outside the years 1970 to 9999.
     #[error("the event's time is out of range")]
     TimeOutOfRange,
@@ -73,7 +77,7 @@ impl RowError {
     pub fn failure_type(&self) -> FailureType {
         match self {
             RowError::Event(_) | RowError::Body(_) => FailureType::JsonSyntax,
-            RowError::NotEnriched | RowError::ImpsDiffer { .. } | RowError::TimeOutOfRange => {
+            RowError::NotEnriched | RowError::ImpsDiffer { .. } | RowError::NoTable | RowError::TimeOutOfRange => {
                 FailureType::SchemaViolation
             }
         }
@@ -86,6 +90,7 @@ impl RowError {
             RowError::Body(_) => "body",
             RowError::NotEnriched => "enrichment",
             RowError::ImpsDiffer { .. } => "enrichment.imps",
+            RowError::NoTable => "event_type",
             RowError::TimeOutOfRange => "enrichment.event_ts",
         }
     }
@@ -102,16 +107,22 @@ impl Rows {
         let json = Json::parse(body.as_bytes())?;
         let request = AdRequest::new(&json);
         let enrichment = event.envelope.enrichment.as_ref().ok_or(RowError::NotEnriched)?;
-        let imps = request.imps().count();
+        let table = of_event(event.envelope.event_type).ok_or(RowError::NoTable)?;
+        let is_ad_request = event.envelope.event_type == EventType::AdRequest;
+        let imps = if is_ad_request { request.imps().count() } else { 0 };
         if imps != enrichment.imps.len() {
             return Err(RowError::ImpsDiffer { body: imps, enrichment: enrichment.imps.len() });
         }
         let hour = Hour::of(enrichment.event_ts).ok_or(RowError::TimeOutOfRange)?;
         let event_id = event.envelope.event_id.to_string();
         let checked = Checked { envelope: &event.envelope, enrichment, body: &body, request, event_id };
-        let rows = self.hours.entry(hour).or_insert_with(HourRows::new);
-        ad_request::append(&mut rows.ad_requests, &checked);
-        imp::append(&mut rows.imps, &checked);
+        let rows = self.hours.entry(hour).or_default();
+        if is_ad_request {
+            ad_request::append(rows.table(&AD_REQUESTS), &checked);
+            imp::append(rows.table(&IMPS), &checked);
+        } else {
+            event::append(rows, table, &checked, &json);
+        }
         Ok(())
     }
 
@@ -122,7 +133,7 @@ impl Rows {
     pub fn finish(self) -> Result<Vec<HourBatch>, ArrowError> {
         let mut batches = Vec::with_capacity(self.hours.len() * 2);
         for (hour, rows) in self.hours {
-            for (table, rows) in [(&AD_REQUESTS, rows.ad_requests), (&IMPS, rows.imps)] {
+            for (table, rows) in rows.tables {
                 if rows.rows() > 0 {
                     batches.push((table, hour, rows.finish()?));
                 }
@@ -133,8 +144,15 @@ impl Rows {
 }
 
 impl HourRows {
-    fn new() -> Self {
-        Self { ad_requests: TableRows::new(&AD_REQUESTS), imps: TableRows::new(&IMPS) }
+    /// The rows of a table, of which there are none yet at first.
+    fn table(&mut self, table: &'static Table) -> &mut TableRows {
+        let at = self.tables.iter().position(|(other, _)| std::ptr::eq(*other, table));
+        let at = at.unwrap_or_else(|| {
+            self.tables.push((table, TableRows::new(table)));
+            self.tables.len() - 1
+        });
+        let (_, rows) = self.tables.get_mut(at).expect("it was found there or just put there");
+        rows
     }
 }
 

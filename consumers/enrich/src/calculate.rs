@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use events::ad_request::{AdRequest, Imp};
 use events::enriched::{Enrichment, ImpEnrichment, MultiplierSource, ScreenFacts};
-use events::envelope::{Event, EventError};
+use events::envelope::{Event, EventError, EventType};
 use events::failed::FailureType;
 use events::json::{Json, JsonError};
 
@@ -35,6 +35,9 @@ pub enum Fault {
         /// Where.
         path: String,
     },
+    /// The door refused it already; why stands in the record.
+    #[error("the collector refused it")]
+    Refused,
     /// The enriched event could not be written.
     #[error("the enriched event cannot be written")]
     Write(#[source] serde_json::Error),
@@ -52,7 +55,7 @@ impl Fault {
         match self {
             Fault::Aggregate(_) => FailureType::LoaderError,
             Fault::Event(_) | Fault::Body(_) => FailureType::JsonSyntax,
-            Fault::Rule { .. } => FailureType::SchemaViolation,
+            Fault::Rule { .. } | Fault::Refused => FailureType::SchemaViolation,
             Fault::Write(_) => FailureType::EnrichmentFailure,
             Fault::TooLarge { .. } => FailureType::SizeViolation,
         }
@@ -67,6 +70,7 @@ impl Fault {
             Fault::Event(EventError::Newer(_)) => "envelope.schema_version",
             Fault::Body(_) => "json.syntax",
             Fault::Rule { code, .. } => code,
+            Fault::Refused => "refused",
             Fault::Write(_) => "enriched.write",
             Fault::TooLarge { .. } => "enriched.size",
         }
@@ -76,7 +80,12 @@ impl Fault {
     pub fn path(&self) -> Option<&str> {
         match self {
             Fault::Rule { path, .. } => Some(path),
-            Fault::Aggregate(_) | Fault::Event(_) | Fault::Body(_) | Fault::Write(_) | Fault::TooLarge { .. } => None,
+            Fault::Aggregate(_)
+            | Fault::Event(_)
+            | Fault::Body(_)
+            | Fault::Refused
+            | Fault::Write(_)
+            | Fault::TooLarge { .. } => None,
         }
     }
 }
@@ -89,18 +98,36 @@ pub fn enriched_record(record: &[u8], screens: &Screens, now_ms: i64) -> Result<
     let event = Event::read(record)?;
     let body = event.original_body()?;
     let json = Json::parse(body.as_bytes())?;
-    let request = AdRequest::new(&json);
+    let event_ts = event.envelope.received_ts;
+    let imps = match event.envelope.event_type {
+        EventType::AdRequest => {
+            let request = AdRequest::new(&json);
+            check(request)?;
+            request.imps().map(|imp| enrich_imp(request, imp, screens, event_ts)).collect()
+        }
+        EventType::BidRequest
+        | EventType::BidResponse
+        | EventType::Auction
+        | EventType::WinNotice
+        | EventType::LossNotice
+        | EventType::BillingNotice
+        | EventType::ProofOfPlay => Vec::new(),
+        EventType::FailedEvent => return Err(Fault::Refused),
+    };
+    let mut envelope = event.envelope;
+    envelope.enrichment = Some(Enrichment { event_ts, enriched_ts: now_ms, imps });
+    envelope.write(&body).map_err(Fault::Write)
+}
+
+/// What the collector would not have let through.
+fn check(request: AdRequest<'_, '_>) -> Result<(), Fault> {
     if request.id().is_none() {
         return Err(Fault::Rule { code: "id.required", path: "/id".to_owned() });
     }
     if request.imps().next().is_none() {
         return Err(Fault::Rule { code: "imp.required", path: "/imp".to_owned() });
     }
-    let event_ts = event.envelope.received_ts;
-    let imps = request.imps().map(|imp| enrich_imp(request, imp, screens, event_ts)).collect();
-    let mut envelope = event.envelope;
-    envelope.enrichment = Some(Enrichment { event_ts, enriched_ts: now_ms, imps });
-    envelope.write(&body).map_err(Fault::Write)
+    Ok(())
 }
 
 fn enrich_imp<'a>(
@@ -141,7 +168,7 @@ fn screen_facts(entry: &Entry, event_ts: i64) -> Option<ScreenFacts<'_>> {
 
 #[cfg(test)]
 mod tests {
-    use events::envelope::{Envelope, EventType, SCHEMA_VERSION};
+    use events::envelope::{Envelope, SCHEMA_VERSION};
     use events::event_id::EventId;
 
     use super::*;
@@ -184,6 +211,25 @@ mod tests {
         let screen = imp.screen.as_ref().unwrap();
         assert_eq!((screen.venuetype_id, screen.venuetype_parent, screen.local_hour), (10101, 1, 0));
         assert_eq!(screen.local_ts, RECEIVED_TS + 7_200_000);
+    }
+
+    #[test]
+    fn events_around_a_request_pass_with_their_times() {
+        for event_type in EventType::COLLECTED {
+            if event_type == EventType::AdRequest {
+                continue;
+            }
+            let written = String::from_utf8(raw(r#"{"auction_id":"a","new":[1]}"#)).unwrap();
+            let written =
+                written.replace(r#""event_type":"ad_request""#, &format!(r#""event_type":"{}""#, event_type.name()));
+            let record = enriched_record(written.as_bytes(), &Screens::default(), RECEIVED_TS + 250).unwrap();
+            let event = Event::read(&record).unwrap();
+            assert_eq!(event.envelope.event_type, event_type);
+            assert_eq!(event.original_body().unwrap(), r#"{"auction_id":"a","new":[1]}"#);
+            let enrichment = event.envelope.enrichment.unwrap();
+            assert_eq!((enrichment.event_ts, enrichment.enriched_ts), (RECEIVED_TS, RECEIVED_TS + 250));
+            assert!(enrichment.imps.is_empty());
+        }
     }
 
     #[test]

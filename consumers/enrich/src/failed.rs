@@ -5,8 +5,9 @@ use std::time::Duration;
 use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::Record;
 use chrono::DateTime;
+use events::envelope::{Event, EventType};
 use events::event_id::EventId;
-use events::failed::FailedEvent;
+use events::failed::{FailedEvent, PROCESSOR_INGEST, Refusal};
 use kinesis_consumer::UserRecord;
 
 use crate::calculate::Fault;
@@ -101,7 +102,9 @@ impl FailedEvents {
 pub fn line(record: &UserRecord, shard_id: &str, fault: &Fault, now_ms: i64) -> Result<Vec<u8>, serde_json::Error> {
     let position = format!("{shard_id}:{}:{}", record.sequence_number, record.sub_sequence);
     let identity = Identity::of(&record.data);
-    let failed = FailedEvent {
+    let refused = refused_body(&record.data);
+    let refusal = refused.as_deref().and_then(|body| serde_json::from_str::<Refusal<'_>>(body).ok());
+    let mut failed = FailedEvent {
         failed_event_id: EventId::of_content("", "failed_event", &position, &record.data),
         event_id: identity.event_id,
         tenant_id: identity.tenant_id.map(Into::into),
@@ -111,7 +114,7 @@ pub fn line(record: &UserRecord, shard_id: &str, fault: &Fault, now_ms: i64) -> 
         error_code: fault.code().into(),
         error_path: fault.path().map(Into::into),
         error_message: fault.to_string().into(),
-        payload: base64_simd::STANDARD.encode_to_string(&record.data),
+        payload: String::new(),
         payload_bytes: i64::try_from(record.data.len()).unwrap_or(i64::MAX),
         processor: "enrich".into(),
         processor_version: env!("CARGO_PKG_VERSION").into(),
@@ -119,9 +122,29 @@ pub fn line(record: &UserRecord, shard_id: &str, fault: &Fault, now_ms: i64) -> 
         sequence_number: (&*record.sequence_number).into(),
         sub_sequence: i64::from(record.sub_sequence),
     };
+    match refusal {
+        // The door said why, and gave the bytes in base64: both go on as they are.
+        Some(refusal) => {
+            failed.failure_type = refusal.failure_type;
+            failed.error_code = refusal.error_code;
+            failed.error_path = refusal.error_path;
+            failed.error_message = refusal.error_message;
+            failed.payload = refusal.payload.into_owned();
+            failed.payload_bytes = refusal.payload_bytes;
+            failed.processor = PROCESSOR_INGEST.into();
+        }
+        None => failed.payload = base64_simd::STANDARD.encode_to_string(&record.data),
+    }
     let mut line = serde_json::to_vec(&failed)?;
     line.push(b'\n');
     Ok(line)
+}
+
+/// The body of a record that the collector wrote of something it refused.
+fn refused_body(record: &[u8]) -> Option<String> {
+    let event = Event::read(record).ok()?;
+    let is_refused = event.envelope.event_type == EventType::FailedEvent;
+    is_refused.then(|| event.original_body().ok().map(std::borrow::Cow::into_owned)).flatten()
 }
 
 /// What can still be read of a record that is no good event.
@@ -143,4 +166,55 @@ impl Identity {
 fn timestamp_text(ts: i64) -> String {
     let time = DateTime::from_timestamp_millis(ts).unwrap_or_default();
     time.format("%Y-%m-%d %H:%M:%S%.3f").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use events::failed::FailureType;
+
+    use super::*;
+
+    fn record(data: &str) -> UserRecord {
+        UserRecord {
+            partition_key: "k".into(),
+            explicit_hash_key: None,
+            data: data.to_owned().into(),
+            sequence_number: "49".into(),
+            sub_sequence: 2,
+            arrival_ms: Some(1_795_000_000_000),
+        }
+    }
+
+    fn failed(data: &str) -> FailedEvent<'static> {
+        let line = line(&record(data), "shardId-000000000000", &Fault::Refused, 1_795_000_000_500).unwrap();
+        let failed: FailedEvent<'_> = serde_json::from_slice(&line).unwrap();
+        FailedEvent {
+            payload: failed.payload.clone(),
+            ..serde_json::from_value(serde_json::to_value(failed).unwrap()).unwrap()
+        }
+    }
+
+    const REFUSED: &str = r#"{"event_id":"dd1fea66-86da-8627-8acd-eaef763c71b2","event_type":"failed_event","schema_version":1,"tenant_id":"demo","auction_id":"","received_ts":1795000000123,"endpoint":"/v1/ad_requests","handler_us":1,"body":{"failure_type":"json_syntax","event_type":"ad_request","error_code":"json.syntax","error_path":null,"error_message":"must not be empty","errors":1,"payload":"/3g=","payload_bytes":2}}"#;
+
+    #[test]
+    fn what_the_door_refused_keeps_its_reason_and_bytes() {
+        let failed = failed(REFUSED);
+        assert_eq!(
+            (failed.failure_type, &*failed.error_code, &*failed.processor),
+            (FailureType::JsonSyntax, "json.syntax", "ingest")
+        );
+        assert_eq!((failed.payload.as_str(), failed.payload_bytes, failed.error_path), ("/3g=", 2, None));
+        assert_eq!(
+            (failed.tenant_id.as_deref(), failed.received_ts.as_str()),
+            (Some("demo"), "2026-11-18 11:06:40.123")
+        );
+    }
+
+    #[test]
+    fn a_refusal_that_is_none_is_kept_whole() {
+        let broken = REFUSED.replace("\"failure_type\"", "\"failure\"");
+        let failed = failed(&broken);
+        assert_eq!((&*failed.processor, &*failed.error_code), ("enrich", "refused"));
+        assert_eq!(failed.payload_bytes, i64::try_from(broken.len()).unwrap());
+    }
 }

@@ -7,6 +7,8 @@ use std::cmp::Ordering;
 
 use aws_lambda_events::event::streams::KinesisEventResponse;
 
+use crate::position::cmp_sequence_numbers;
+
 /// Collects the failures of one batch, of which only the lowest sequence number counts.
 ///
 /// ```
@@ -60,19 +62,9 @@ impl BatchFailures {
     }
 }
 
-/// The order of sequence numbers of one shard. They are decimal numbers of up to 129 digits without leading zeros, too long
-/// for any integer type: the longer one is higher, and between equals the digits decide.
-pub fn cmp_sequence_numbers(left: &str, right: &str) -> Ordering {
-    left.len().cmp(&right.len()).then_with(|| left.cmp(right))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::cmp::Ordering;
-
-    use proptest::prelude::*;
-
-    use super::{BatchFailures, cmp_sequence_numbers};
+    use super::BatchFailures;
 
     #[test]
     fn responses_read_as_lambda_documents_them() {
@@ -90,21 +82,5 @@ mod tests {
         check(&["9", "10"], r#"{"batchItemFailures":[{"itemIdentifier":"9"}]}"#);
         // The empty identifier is documented as "the whole batch failed".
         check(&["9", ""], r#"{"batchItemFailures":[{"itemIdentifier":""}]}"#);
-    }
-
-    #[test]
-    fn sequence_numbers_longer_than_any_integer_are_ordered() {
-        let long = "9".repeat(128);
-        let longer = format!("1{}", "0".repeat(128));
-        assert_eq!(cmp_sequence_numbers(&long, &longer), Ordering::Less);
-        assert_eq!(cmp_sequence_numbers(&longer, &longer), Ordering::Equal);
-    }
-
-    proptest! {
-        #[test]
-        fn the_order_is_that_of_numbers(left in any::<u128>(), right in any::<u64>()) {
-            let right = u128::from(right);
-            prop_assert_eq!(cmp_sequence_numbers(&left.to_string(), &right.to_string()), left.cmp(&right));
-        }
     }
 }

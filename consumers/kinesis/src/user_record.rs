@@ -1,13 +1,18 @@
-//! From Kinesis records to user records: an aggregate gives each of its records, any other record gives itself.
+//! From Kinesis records to user records: an aggregate gives each of its records, compressed or not; any other record gives
+//! itself.
 //!
-//! This is the plain rule: what is in the stream is delivered. The rule by which the KCL drops aggregates is
-//! [`kinesis_record::first_outside`]; a Lambda function cannot apply it, since it is not told the shard's range.
+//! This is the plain rule: what is in the stream is delivered. The rule of the KCL, which drops aggregates that do not belong
+//! to the shard, is [`user_records_in_range`]; a Lambda function cannot apply it, since it is not told the shard's range.
 
 use std::sync::Arc;
 
 use aws_lambda_events::event::kinesis::{KinesisEventRecord, KinesisRecord};
 use bytes::Bytes;
-use kinesis_record::{SubRecord, UnpackError, Unpacked, unpack};
+use kinesis_record::{
+    Aggregate, CONTENT_BYTES_MAX, HashRange, Origin, SubRecord, SubRecords, UnpackError, unpack_aggregate,
+};
+
+use crate::position::Position;
 
 /// One record as a producer put it. Its identity in a shard is `sequence_number` and `sub_sequence` together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +31,14 @@ pub struct UserRecord {
     pub arrival_ms: Option<i64>,
 }
 
-/// A genuine aggregate that contradicts itself. It will be the same at every retry: keep its bytes and go on.
+impl UserRecord {
+    /// Where the record stands in its shard.
+    pub fn position(&self) -> Position {
+        Position { sequence_number: Arc::clone(&self.sequence_number), sub_sequence: self.sub_sequence }
+    }
+}
+
+/// An aggregate that contradicts itself or is damaged. It will be the same at every retry: keep its bytes and go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("deaggregate record {sequence_number}")]
 pub struct DeaggregateError {
@@ -37,26 +49,52 @@ pub struct DeaggregateError {
     pub source: UnpackError,
 }
 
+/// The user records of one Kinesis record, in their order. All of them are sound: nothing can fail any more.
+#[derive(Debug, Clone)]
+pub struct UserRecords {
+    content: Content,
+    sequence_number: Arc<str>,
+    arrival_ms: Option<i64>,
+    sub_sequence: u32,
+}
+
+#[derive(Debug, Clone)]
+enum Content {
+    /// `None` once it was handed out.
+    Plain(Option<SubRecord>),
+    Aggregate(Box<SubRecords>),
+}
+
+/// What the rule of the KCL makes of a Kinesis record.
+#[derive(Debug, Clone)]
+pub enum InRange {
+    /// All its user records belong to the shard, or it is a plain record, which the rule does not look at.
+    All(UserRecords),
+    /// One of them does not: the KCL hands out none.
+    Dropped {
+        /// How many there are.
+        records: usize,
+        /// The sub-sequence number of the first that does not belong to the shard.
+        first_outside: usize,
+    },
+}
+
 /// The user records of one record of a Lambda event. Copies the payload once; see [`into_user_records`].
 ///
 /// # Errors
-/// When the record is a genuine aggregate that contradicts itself. Never for data that is merely no aggregate.
-pub fn user_records(
-    record: &KinesisEventRecord,
-) -> Result<impl ExactSizeIterator<Item = UserRecord> + use<>, DeaggregateError> {
+/// When the record is an aggregate that contradicts itself or is damaged. Never for data that is merely no aggregate.
+pub fn user_records(record: &KinesisEventRecord) -> Result<UserRecords, DeaggregateError> {
     let data = Bytes::copy_from_slice(&record.kinesis.data);
-    read(&record.kinesis, &data)
+    read(&record.kinesis, &data, unpack_aggregate(&data, CONTENT_BYTES_MAX))
 }
 
 /// As [`user_records`], without copying the payload.
 ///
 /// # Errors
 /// As [`user_records`].
-pub fn into_user_records(
-    mut record: KinesisEventRecord,
-) -> Result<impl ExactSizeIterator<Item = UserRecord> + use<>, DeaggregateError> {
+pub fn into_user_records(mut record: KinesisEventRecord) -> Result<UserRecords, DeaggregateError> {
     let data = Bytes::from(std::mem::take(&mut record.kinesis.data.0));
-    read(&record.kinesis, &data)
+    read(&record.kinesis, &data, unpack_aggregate(&data, CONTENT_BYTES_MAX))
 }
 
 /// The user records of one record as `GetRecords` or `SubscribeToShard` returns it.
@@ -67,41 +105,113 @@ pub fn user_records_of(
     partition_key: &str,
     sequence_number: &str,
     data: &Bytes,
-) -> Result<impl ExactSizeIterator<Item = UserRecord> + use<>, DeaggregateError> {
-    split(partition_key, sequence_number, None, data)
+) -> Result<UserRecords, DeaggregateError> {
+    split((partition_key, data), sequence_number, None, unpack_aggregate(data, CONTENT_BYTES_MAX))
 }
 
-fn read(
-    record: &KinesisRecord,
+/// As [`user_records_of`], by the rule of the Kinesis Client Library: an aggregate of which any record does not belong to
+/// `range`, the hash range of the shard that is read, is dropped as a whole. Other producers than `kinesis-producer` may rely
+/// on it: they send such records again, to the right shard. Costs an MD5 per record without an explicit hash key.
+///
+/// # Errors
+/// As [`user_records`].
+pub fn user_records_in_range(
+    range: HashRange,
+    partition_key: &str,
+    sequence_number: &str,
     data: &Bytes,
-) -> Result<impl ExactSizeIterator<Item = UserRecord> + use<>, DeaggregateError> {
+) -> Result<InRange, DeaggregateError> {
+    let records = user_records_of(partition_key, sequence_number, data)?;
+    let first_outside = match &records.content {
+        Content::Plain(_) => None,
+        Content::Aggregate(records) => records.aggregate().first_outside(range),
+    };
+    Ok(match first_outside {
+        Some(first_outside) => InRange::Dropped { records: records.len(), first_outside },
+        None => InRange::All(records),
+    })
+}
+
+/// What unpacking came to.
+type Unpacked = Result<Option<Aggregate>, UnpackError>;
+
+pub(crate) fn read(record: &KinesisRecord, data: &Bytes, unpacked: Unpacked) -> Result<UserRecords, DeaggregateError> {
     let arrival_ms = record.approximate_arrival_timestamp.timestamp_millis();
-    split(&record.partition_key, &record.sequence_number, Some(arrival_ms), data)
+    split((&record.partition_key, data), &record.sequence_number, Some(arrival_ms), unpacked)
 }
 
 fn split(
-    partition_key: &str,
+    (partition_key, data): (&str, &Bytes),
     sequence_number: &str,
     arrival_ms: Option<i64>,
-    data: &Bytes,
-) -> Result<impl ExactSizeIterator<Item = UserRecord> + use<>, DeaggregateError> {
+    unpacked: Unpacked,
+) -> Result<UserRecords, DeaggregateError> {
     let sequence_number: Arc<str> = sequence_number.into();
-    let records = match unpack(data) {
+    let content = match unpacked {
         Err(source) => return Err(DeaggregateError { sequence_number, source }),
-        Ok(Unpacked::Plain) => {
-            vec![SubRecord { partition_key: partition_key.into(), explicit_hash_key: None, data: data.clone() }]
-        }
-        Ok(Unpacked::Aggregate(records)) => records,
+        Ok(Some(aggregate)) => Content::Aggregate(Box::new(aggregate.into_iter())),
+        Ok(None) => Content::Plain(Some(SubRecord {
+            partition_key: partition_key.into(),
+            explicit_hash_key: None,
+            data: data.clone(),
+        })),
     };
-    Ok(records.into_iter().enumerate().map(move |(position, record)| UserRecord {
-        partition_key: record.partition_key,
-        explicit_hash_key: record.explicit_hash_key,
-        data: record.data,
-        sequence_number: Arc::clone(&sequence_number),
-        sub_sequence: u32::try_from(position).expect("a record takes 6 bytes: 2^32 of them fit in no Kinesis record"),
-        arrival_ms,
-    }))
+    Ok(UserRecords { content, sequence_number, arrival_ms, sub_sequence: 0 })
 }
+
+impl UserRecords {
+    /// The mark of the aggregate, if its producer made one: what a [`DedupeWindow`](crate::DedupeWindow) looks at.
+    pub fn origin(&self) -> Option<Origin> {
+        match &self.content {
+            Content::Plain(_) => None,
+            Content::Aggregate(records) => records.aggregate().origin(),
+        }
+    }
+
+    /// The sequence number of the Kinesis record.
+    pub fn sequence_number(&self) -> &Arc<str> {
+        &self.sequence_number
+    }
+
+    /// Leaves out what lies at `checkpoint` or before: a reader that keeps its position within aggregates goes on in the
+    /// middle of one so.
+    pub fn after(self, checkpoint: &Position) -> impl Iterator<Item = UserRecord> + use<> {
+        let checkpoint = checkpoint.clone();
+        self.skip_while(move |record| record.position() <= checkpoint)
+    }
+}
+
+impl Iterator for UserRecords {
+    type Item = UserRecord;
+
+    fn next(&mut self) -> Option<UserRecord> {
+        let record = match &mut self.content {
+            Content::Plain(record) => record.take()?,
+            Content::Aggregate(records) => records.next()?,
+        };
+        let sub_sequence = self.sub_sequence;
+        // A record takes 6 bytes of a message of less than 4 GiB.
+        self.sub_sequence = sub_sequence.saturating_add(1);
+        Some(UserRecord {
+            partition_key: record.partition_key,
+            explicit_hash_key: record.explicit_hash_key,
+            data: record.data,
+            sequence_number: Arc::clone(&self.sequence_number),
+            sub_sequence,
+            arrival_ms: self.arrival_ms,
+        })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = match &self.content {
+            Content::Plain(record) => usize::from(record.is_some()),
+            Content::Aggregate(records) => records.len(),
+        };
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for UserRecords {}
 
 #[cfg(test)]
 mod tests;

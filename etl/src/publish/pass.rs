@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use events::table::{AD_REQUESTS, IMPS, Table};
+use events::table::{Storage, TABLES, Table};
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
@@ -12,9 +12,6 @@ use tokio::time::{Duration, MissedTickBehavior, interval};
 use super::{PublishError, Published, Publisher};
 use crate::hour::Hour;
 use crate::layout;
-
-/// The tables that are published, in the order in which they are.
-const PUBLISHED: [&Table; 2] = [&AD_REQUESTS, &IMPS];
 
 /// What a pass did.
 #[derive(Debug, Default)]
@@ -67,7 +64,7 @@ impl fmt::Display for HourReport {
 /// When the hours cannot be listed, or their partitions not be declared.
 pub async fn publish_all(publisher: &Publisher, now_ms: i64) -> Result<Report, PublishError> {
     let mut report = Report::default();
-    for table in PUBLISHED {
+    for table in TABLES.into_iter().filter(|table| table.storage == Storage::Parquet) {
         let mut hours = BTreeSet::new();
         for folder in [layout::staging(table), layout::unsettled(table)] {
             hours.extend(hours_in(publisher.store.as_ref(), folder).await?);

@@ -50,7 +50,7 @@ pub(super) fn append(rows: &mut TableRows, event: &Checked<'_, '_>) {
         ("device_h", OptInt32(integer(&["device", "h"]))),
         ("device_geo_lat", OptFloat64(position.map(|(lat, _)| lat))),
         ("device_geo_lon", OptFloat64(position.map(|(_, lon)| lon))),
-        ("device_geo_country", OptText(request.text(&["device", "geo", "country"]))),
+        ("device_geo_country", OptText(request.country())),
         ("body_bytes", Int64(i64::try_from(event.body.len()).unwrap_or(i64::MAX))),
         ("body", Text(event.body)),
     ]);

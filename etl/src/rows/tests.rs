@@ -1,5 +1,7 @@
 //! Every column of every row, from one event.
 
+mod events_around;
+
 use std::collections::BTreeMap;
 
 use arrow::array::{Array, AsArray};

@@ -2,7 +2,8 @@
 //!
 //! What was accepted is counted on the raw stream, where an event is durable before its sender is told so. It is
 //! read again from there and deaggregated; rows and failed events are counted by SQL. The two sides share no counter.
-//! It reaches back as far as the stream keeps its records.
+//! It reaches back as far as the stream keeps its records. What the door refused was never accepted: its records on the
+//! stream, and the failed events of them, count on neither side.
 
 mod tables;
 mod tally;
@@ -23,7 +24,7 @@ pub struct Line {
     pub hour_ts: i64,
     /// User records on the raw stream.
     pub accepted: u64,
-    /// Rows of `ad_requests`.
+    /// Rows of the tables of one row an event.
     pub rows: u64,
     /// User records on the raw stream with an `event_id` that an earlier one has: a sender's retries.
     pub duplicates: u64,
@@ -38,7 +39,7 @@ pub struct Audit {
     pub hours: Vec<Line>,
     /// All hours.
     pub total: Line,
-    /// Rows of `ad_requests` beyond the first with the same `event_id`; anything but 0 is a fault of publishing.
+    /// Rows beyond the first with the same `event_id` in their table; anything but 0 is a fault of publishing.
     pub repeated_rows: u64,
     /// Whether the equation holds for all hours together and no row is there twice.
     pub balances: bool,

@@ -68,6 +68,10 @@ pub struct PlaceArgs {
     /// Seconds between publications of staged rows into the tables.
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub publish_interval: u64,
+    /// Run the functions as they are deployed: the built binaries as child processes through Lambda's Runtime API,
+    /// frozen between invocations. They are found beside this program.
+    #[arg(long)]
+    pub isolated: bool,
 }
 
 /// What has to be typed again to meet the same pipeline; empty for what is a default.
@@ -75,7 +79,7 @@ pub struct PlaceArgs {
 pub struct Typed {
     /// ` --data-dir DIR`.
     pub data_dir: String,
-    /// ` --cloud ADDRESS --ingest ADDRESS`.
+    /// ` --cloud ADDRESS --ingest ADDRESS --isolated`.
     pub addresses: String,
 }
 
@@ -88,7 +92,8 @@ impl PlaceArgs {
         let data_dir = unless(".millrace", "--data-dir", self.data_dir.display().to_string());
         let cloud = unless("127.0.0.1:4566", "--cloud", self.cloud.to_string());
         let ingest = unless("127.0.0.1:8080", "--ingest", self.ingest.to_string());
-        Typed { data_dir, addresses: format!("{cloud}{ingest}") }
+        let isolated = if self.isolated { " --isolated" } else { "" };
+        Typed { data_dir, addresses: format!("{cloud}{ingest}{isolated}") }
     }
 }
 

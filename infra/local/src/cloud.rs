@@ -16,7 +16,7 @@ use crate::data_dir::{DataDir, DataDirError};
 use crate::firehose::Firehose;
 use crate::glue::Glue;
 use crate::kinesis::{Kinesis, Store, StoreError};
-use crate::lambda::{CONCURRENCY_DEFAULT, EventSourceMapping, Handler, Lambda, Mapping, MappingError};
+use crate::lambda::{CONCURRENCY_DEFAULT, EventSourceMapping, Lambda, Mapping, MappingError, Target};
 use crate::s3::{self, S3};
 use crate::server::{self, Services};
 
@@ -97,7 +97,6 @@ pub enum CloudError {
 pub struct Cloud {
     address: SocketAddr,
     services: Arc<Services>,
-    lambda: Lambda,
     server: JoinHandle<()>,
     stop: CancellationToken,
     _stop_when_dropped: DropGuard,
@@ -117,13 +116,13 @@ impl Cloud {
         let glue = Glue::open(data.join("glue")).await.map_err(CloudError::Glue)?;
         let firehose = Firehose::open(data.join("firehose"), s3.clone()).await.map_err(CloudError::Firehose)?;
         let athena = Athena::open(data.join("athena"), s3.clone(), glue.clone()).await.map_err(CloudError::Athena)?;
-        let lambda = Lambda::new(data, store.clone(), config.concurrency);
+        let lambda = Lambda::new(data, store.clone(), s3.clone(), format!("http://{address}"), config.concurrency);
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(trim(store.clone())));
-        let services = Arc::new(Services { kinesis: Kinesis::new(store), firehose, glue, athena, s3 });
+        let services = Arc::new(Services { kinesis: Kinesis::new(store), firehose, glue, athena, s3, lambda });
         let server = tokio::spawn(server::serve(listener, Arc::clone(&services), stop.clone()));
         let stop_when_dropped = stop.clone().drop_guard();
-        Ok(Self { address, services, lambda, server, stop, _stop_when_dropped: stop_when_dropped })
+        Ok(Self { address, services, server, stop, _stop_when_dropped: stop_when_dropped })
     }
 
     /// Where it listens, such as `http://127.0.0.1:4566`.
@@ -156,23 +155,23 @@ impl Cloud {
         &self.services.s3
     }
 
-    /// The event source mappings.
+    /// Lambda: functions and event source mappings.
     pub fn lambda(&self) -> &Lambda {
-        &self.lambda
+        &self.services.lambda
     }
 
-    /// Starts an event source mapping that calls `handler` in this process.
+    /// Starts an event source mapping that calls a handler in this process, or a deployed function.
     ///
     /// # Errors
     /// When a setting is out of range, the stream is missing, or a mapping of this name runs.
-    pub async fn map(&self, mapping: EventSourceMapping, handler: Handler) -> Result<Mapping, MappingError> {
-        self.lambda.map(mapping, handler).await
+    pub async fn map(&self, mapping: EventSourceMapping, target: impl Into<Target>) -> Result<Mapping, MappingError> {
+        self.services.lambda.map(mapping, target).await
     }
 
     /// Stops in order: mappings after their invocations in flight, the door after its requests, deliveries after what
     /// is buffered, then the logs.
     pub async fn shutdown(self) {
-        self.lambda.stop().await;
+        self.services.lambda.stop().await;
         self.stop.cancel();
         if let Err(error) = self.server.await {
             tracing::error!(%error, "the server did not end well");

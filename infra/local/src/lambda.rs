@@ -1,175 +1,164 @@
-//! Lambda's event source mappings: what reads a stream and calls a function with batches of it.
+//! Lambda: functions run as they are deployed, and event source mappings that call them with batches of a stream.
 //!
-//! A shard is read in order, its parents before it, one invocation in flight per shard. A failed batch is tried again
-//! until it succeeds or its attempts are used up; a partial failure moves the checkpoint to the lowest failed record.
-//! Checkpoints are durable after each success, so that a crash repeats records and skips none.
-//! What is absent: filters, parallelization within a shard, bisecting, on-failure destinations, tumbling windows.
+//! A [`Function`] is a `bootstrap` binary that speaks the Runtime API, run as child processes within the account's
+//! concurrency. An [`EventSourceMapping`] reads a stream: a shard in order, its parents before it, a failed batch again
+//! until it succeeds or is given up. Checkpoints are written soon after each success, so that a crash repeats records
+//! and skips none. What a mapping calls ([`Target`]) is a function, or a Rust function of this process.
+//! What is absent: SQS and SNS as destinations, enhanced fan-out, provisioned pollers, `CreateFunction`.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use aws_lambda_events::event::kinesis::KinesisEvent;
-use aws_lambda_events::event::streams::KinesisEventResponse;
-use futures::future::BoxFuture;
-use tokio::sync::Semaphore;
-
 use crate::data_dir::DataDir;
-use crate::kinesis::Store;
+use crate::kinesis::{Store, Stream};
+use crate::s3::S3;
 
+mod account;
+pub(crate) mod api;
 mod batch;
 mod checkpoint;
 mod decision;
+mod destination;
+mod event_source;
+mod filter;
+mod function;
 mod mapping;
 mod poller;
 mod progress;
+mod shard;
+mod target;
+mod window;
 
+pub use account::{NotReservable, Throttle, UNRESERVED_MIN};
+pub use destination::{OnFailure, OnFailureError};
+pub use event_source::{
+    BATCH_SIZE_MAX, BATCHING_WINDOW_MAX, EventSourceMapping, MappingError, PARALLELIZATION_FACTOR_MAX, RECORD_AGE_MAX,
+    RECORD_AGE_MIN, RETRIES_MAX, StartingPosition, TUMBLING_WINDOW_MAX,
+};
+pub use filter::{FILTER_BYTES_MAX, FILTERS_MAX, FilterError, PatternError};
+pub use function::{
+    Call, Function, FunctionConfig, FunctionError, FunctionStats, InvokeError, Invoked, VARIABLES_BYTES_MAX, VERSION,
+};
 pub use mapping::{Mapping, NotDrained};
 pub use progress::MappingProgress;
+pub use target::{Handler, PayloadHandler, Target};
 
 /// Concurrent invocations in an account: the service's default.
 pub const CONCURRENCY_DEFAULT: usize = 1_000;
-/// The most records in a batch.
-pub const BATCH_SIZE_MAX: usize = 10_000;
-/// The longest batching window.
-pub const BATCHING_WINDOW_MAX: Duration = Duration::from_secs(300);
 /// An invocation's payload, base64 and metadata included: 6 MB, which Lambda counts in KiB.
 pub const PAYLOAD_BYTES_MAX: usize = 6 * 1_024 * 1_024;
 /// The longest an invocation may take.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(900);
 
-/// A function that handles batches of a stream, as it would be deployed.
-pub type Handler = Arc<dyn Fn(KinesisEvent) -> BoxFuture<'static, anyhow::Result<KinesisEventResponse>> + Send + Sync>;
-
-/// Which stream calls which function, and in what batches. It starts at the oldest record kept (`TRIM_HORIZON`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventSourceMapping {
-    /// Names the checkpoints: 1 to 64 letters, digits, `-`, `_`. Stays the same over restarts.
-    pub name: String,
-    /// The stream's name.
-    pub stream: String,
-    /// Records in a batch, 1 to 10,000; 100 by default.
-    pub batch_size: usize,
-    /// How long a batch that is not full waits for more, at most 300 s; zero by default: it does not wait.
-    pub batching_window: Duration,
-    /// Bytes of an event, base64 and metadata included; 6 MiB, or less where a function's memory is small.
-    pub payload_bytes_max: usize,
-    /// How often a failed batch is tried again before it is given up; `None`, the default: until it succeeds.
-    pub maximum_retry_attempts: Option<u32>,
-    /// Whether the response's `batchItemFailures` count; on by default.
-    pub report_batch_item_failures: bool,
-    /// When an invocation is cut off and counts as failed, at most 900 s; 60 s by default.
-    pub timeout: Duration,
-}
-
-/// Why a mapping was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum MappingError {
-    /// A setting is out of its range.
-    #[error("event source mapping {mapping}: {setting} must be {range}")]
-    Setting {
-        /// The mapping's name.
-        mapping: String,
-        /// The setting.
-        setting: &'static str,
-        /// What it may be.
-        range: &'static str,
-    },
-    /// There is no such stream.
-    #[error("event source mapping {mapping}: there is no stream {stream}")]
-    NoStream {
-        /// The mapping's name.
-        mapping: String,
-        /// The stream's name.
-        stream: String,
-    },
-    /// A mapping of this name runs.
-    #[error("event source mapping {mapping} runs already")]
-    Exists {
-        /// The mapping's name.
-        mapping: String,
-    },
-    /// The directory of its checkpoints cannot be used.
-    #[error("event source mapping {mapping}: cannot use its checkpoints")]
-    Checkpoints {
-        /// The mapping's name.
-        mapping: String,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
-}
-
-impl EventSourceMapping {
-    /// A mapping with the service's defaults.
-    pub fn new(name: impl Into<String>, stream: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            stream: stream.into(),
-            batch_size: 100,
-            batching_window: Duration::ZERO,
-            payload_bytes_max: PAYLOAD_BYTES_MAX,
-            maximum_retry_attempts: None,
-            report_batch_item_failures: true,
-            timeout: Duration::from_secs(60),
-        }
-    }
-
-    fn check(&self) -> Result<(), MappingError> {
-        let is_name_char = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        let name_is_valid = (1..=64).contains(&self.name.len()) && self.name.bytes().all(is_name_char);
-        let checks = [
-            (name_is_valid, "name", "1 to 64 letters, digits, - and _"),
-            ((1..=BATCH_SIZE_MAX).contains(&self.batch_size), "batch_size", "1 to 10,000"),
-            (self.batching_window <= BATCHING_WINDOW_MAX, "batching_window", "0 to 300 s"),
-            ((1..=PAYLOAD_BYTES_MAX).contains(&self.payload_bytes_max), "payload_bytes_max", "1 to 6,291,456"),
-            (!self.timeout.is_zero() && self.timeout <= TIMEOUT_MAX, "timeout", "above 0, up to 900 s"),
-        ];
-        match checks.into_iter().find(|(is_valid, ..)| !is_valid) {
-            Some((_, setting, range)) => Err(MappingError::Setting { mapping: self.name.clone(), setting, range }),
-            None => Ok(()),
-        }
-    }
-}
-
-/// All event source mappings of a local cloud. They share its concurrency.
+/// Functions and event source mappings of a local cloud. They share its concurrency.
 #[derive(Debug)]
 pub struct Lambda {
     data: Arc<DataDir>,
     store: Store,
-    concurrency: Arc<Semaphore>,
+    s3: S3,
+    /// Where functions find the local cloud.
+    endpoint: String,
+    account: account::Account,
     /// Held for look-ups and additions only.
     mappings: Mutex<Vec<Mapping>>,
+    /// Held for look-ups and additions only.
+    functions: Mutex<Vec<Function>>,
+    events: api::Events,
 }
 
 impl Lambda {
-    /// Mappings over the streams of `store`, with checkpoints in `data` and `concurrency` invocations at once.
-    pub fn new(data: Arc<DataDir>, store: Store, concurrency: usize) -> Self {
-        let concurrency = Arc::new(Semaphore::new(concurrency.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { data, store, concurrency, mappings: Mutex::new(Vec::new()) }
+    /// Functions and mappings over the streams of `store`, with checkpoints and logs in `data`, failed batches in
+    /// `s3` and `concurrency` invocations at once. Functions are pointed to `endpoint` for all AWS services.
+    pub fn new(data: Arc<DataDir>, store: Store, s3: S3, endpoint: String, concurrency: usize) -> Self {
+        let account = account::Account::new(concurrency);
+        let (mappings, functions) = (Mutex::default(), Mutex::default());
+        Self { data, store, s3, endpoint, account, mappings, functions, events: api::Events::default() }
+    }
+
+    /// Makes a function known. Its first environment is started by its first invocation.
+    ///
+    /// # Errors
+    /// When a setting is out of range, the binary is missing, the concurrency cannot be reserved, or the name is taken.
+    pub async fn create_function(&self, config: FunctionConfig) -> Result<Function, FunctionError> {
+        let name = config.name.clone();
+        if self.function(&name).is_some() {
+            return Err(FunctionError::Exists { function: name });
+        }
+        let (endpoint, account) = (self.endpoint.clone(), self.account.clone());
+        let (clock, log_dir) = (self.store.clock().clone(), self.log_dir());
+        let creating =
+            tokio::task::spawn_blocking(move || Function::create(config, &endpoint, account, clock, &log_dir));
+        let created = creating.await.map_err(std::io::Error::other);
+        let function = created.map_err(|source| FunctionError::Log { function: name.clone(), source })??;
+        let mut functions = self.functions();
+        if functions.iter().any(|other| other.config().name == name) {
+            return Err(FunctionError::Exists { function: name });
+        }
+        functions.push(function.clone());
+        Ok(function)
+    }
+
+    /// The function of this name.
+    pub fn function(&self, name: &str) -> Option<Function> {
+        self.functions().iter().find(|function| function.config().name == name).cloned()
+    }
+
+    /// The directory with a log file per function.
+    pub fn log_dir(&self) -> PathBuf {
+        self.data.join("lambda-logs")
     }
 
     /// Starts a mapping on the runtime that this is called on.
     ///
     /// # Errors
     /// When a setting is out of range, the stream is missing, or a mapping of this name runs.
-    pub async fn map(&self, mapping: EventSourceMapping, handler: Handler) -> Result<Mapping, MappingError> {
+    pub async fn map(&self, mapping: EventSourceMapping, target: impl Into<Target>) -> Result<Mapping, MappingError> {
+        let target = target.into();
         mapping.check()?;
         let name = mapping.name.clone();
+        if mapping.tumbling_window.is_some() && matches!(target, Target::Handler(_)) {
+            let (setting, range) = ("tumbling_window", "none for a function that does not take the event's JSON");
+            return Err(MappingError::Setting { mapping: name, setting, range });
+        }
+        let filters = filter::Filters::parse(&mapping.filters);
+        let filters = filters.map_err(|source| MappingError::Filter { mapping: name.clone(), source })?;
         let Some(stream) = self.store.stream(&mapping.stream) else {
             return Err(MappingError::NoStream { mapping: name, stream: mapping.stream });
         };
-        let checkpoints_failed = |source| MappingError::Checkpoints { mapping: name.clone(), source };
-        let (dir, created_ms) = (self.data.join("lambda").join(&name), stream.created_ms());
-        let opening = tokio::task::spawn_blocking(move || checkpoint::Checkpoints::open(dir, created_ms));
-        let checkpoints = opening.await.map_err(std::io::Error::other).flatten().map_err(checkpoints_failed)?;
+        if self.mappings().iter().any(|other| !other.is_stopped() && other.name() == name) {
+            return Err(MappingError::Exists { mapping: name });
+        }
+        let checkpoints = self.checkpoints(&mapping, &stream).await?;
         let mut mappings = self.mappings();
         mappings.retain(|other| !other.is_stopped());
         if mappings.iter().any(|other| other.name() == name) {
             return Err(MappingError::Exists { mapping: name });
         }
-        let function = poller::Function { mapping, handler, concurrency: Arc::clone(&self.concurrency) };
-        let handle = Mapping::start(function, stream, checkpoints, self.store.clock().clone());
+        let (account, timeout, stream_arn) = (self.account.clone(), mapping.timeout, stream.arn());
+        let caller = target::Caller { target, account, name, timeout, stream_arn };
+        let (s3, clock) = (self.s3.clone(), self.store.clock().clone());
+        let handle = Mapping::start(poller::Plan { mapping, caller, filters, s3, clock }, stream, checkpoints);
         mappings.push(handle.clone());
         Ok(handle)
+    }
+
+    async fn checkpoints(
+        &self,
+        mapping: &EventSourceMapping,
+        stream: &Stream,
+    ) -> Result<checkpoint::Checkpoints, MappingError> {
+        let (dir, stream) = (self.data.join("lambda").join(&mapping.name), stream.clone());
+        let begins_at_the_end = mapping.starting_position == StartingPosition::Latest;
+        let opening = tokio::task::spawn_blocking(move || {
+            let checkpoints = checkpoint::Checkpoints::open(dir, stream.created_ms())?;
+            if begins_at_the_end && checkpoints.is_new() {
+                mapping::begin_at_the_end(&stream, &checkpoints)?;
+            }
+            Ok(checkpoints)
+        });
+        let opened = opening.await.map_err(std::io::Error::other).flatten();
+        opened.map_err(|source| MappingError::Checkpoints { mapping: mapping.name.clone(), source })
     }
 
     /// The mappings that were started and not stopped.
@@ -177,14 +166,20 @@ impl Lambda {
         self.mappings().iter().filter(|mapping| !mapping.is_stopped()).cloned().collect()
     }
 
-    /// Stops all mappings after their invocations in flight.
+    /// Stops all mappings after their invocations in flight, then ends all environments.
     pub async fn stop(&self) {
         let mappings = self.running();
         futures::future::join_all(mappings.iter().map(Mapping::stop)).await;
+        let functions = self.functions().clone();
+        futures::future::join_all(functions.iter().map(Function::stop)).await;
     }
 
     fn mappings(&self) -> MutexGuard<'_, Vec<Mapping>> {
         self.mappings.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn functions(&self) -> MutexGuard<'_, Vec<Function>> {
+        self.functions.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -192,6 +187,11 @@ impl Drop for Lambda {
     fn drop(&mut self) {
         self.mappings().iter().for_each(Mapping::cancel);
     }
+}
+
+/// What names of functions and mappings are made of.
+fn is_name_char(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
 #[cfg(test)]

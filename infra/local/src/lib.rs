@@ -12,6 +12,7 @@ pub mod cli;
 pub mod clients;
 pub mod clock;
 pub mod cloud;
+pub mod command;
 pub mod data_dir;
 pub mod demo;
 pub mod firehose;

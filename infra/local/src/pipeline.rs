@@ -4,6 +4,7 @@
 //! runs on AWS as a function or a container. Start and end go in the order of an event: the door opens last and
 //! closes first, so that nothing is left on the way.
 
+mod isolated;
 mod publisher;
 mod resources;
 mod stages;
@@ -20,6 +21,7 @@ use crate::clients;
 use crate::cloud::{Cloud, CloudConfig, CloudError};
 use crate::names;
 
+pub use isolated::Binaries;
 pub use publisher::Published;
 use publisher::Publishing;
 use stages::Stages;
@@ -45,6 +47,8 @@ pub struct Options {
     pub screens: Vec<u8>,
     /// Time between publications.
     pub publish_interval: Duration,
+    /// The functions' binaries, where they are to run as they are deployed; none: their code runs in this process.
+    pub binaries: Option<Binaries>,
 }
 
 /// A running pipeline.
@@ -96,7 +100,7 @@ impl Pipeline {
             cloud.s3().create_bucket(bucket).await.with_context(|| format!("create the bucket {bucket}"))?;
         }
         resources::make(&aws, options.raw_shards).await?;
-        let stages = Stages::start(&cloud, &aws, options.screens, listener).await?;
+        let stages = Stages::start(&cloud, &aws, options.screens, listener, options.binaries).await?;
         let publishing = Publishing::start(&cloud, &aws, options.publish_interval).await?;
         let endpoint_file = options.data_dir.join(ENDPOINT_FILE);
         tokio::fs::write(&endpoint_file, cloud.endpoint()).await.context("write where the local cloud listens")?;

@@ -1,6 +1,6 @@
 //! The one door of the local cloud: an HTTP/1.1 and HTTP/2 listener that hands each request to its service.
 //!
-//! The JSON services are told by `X-Amz-Target`; whatever has none is S3. Any credentials are taken. Connections,
+//! The JSON services are told by `X-Amz-Target`, Lambda by its paths; whatever has neither is S3. Any credentials are taken. Connections,
 //! bodies, the bytes of all bodies together and the time for each are bounded.
 
 use std::convert::Infallible;
@@ -18,7 +18,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -27,6 +27,7 @@ use crate::athena::Athena;
 use crate::firehose::Firehose;
 use crate::glue::Glue;
 use crate::kinesis::Kinesis;
+use crate::lambda::{Lambda, api};
 use crate::s3::S3;
 use crate::wire::ServiceError;
 
@@ -60,6 +61,7 @@ pub(crate) struct Services {
     pub(crate) glue: Glue,
     pub(crate) athena: Athena,
     pub(crate) s3: S3,
+    pub(crate) lambda: Lambda,
 }
 
 /// What all connections share.
@@ -123,7 +125,10 @@ pub(crate) async fn serve(listener: TcpListener, services: Arc<Services>, stop: 
 impl Door {
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let target = request.headers().get("x-amz-target").map(HeaderValue::as_bytes);
-        let Some(target) = target else { return self.answer_s3(request).await };
+        let Some(target) = target else {
+            let is_lambda = api::is_lambda(request.uri().path());
+            return if is_lambda { self.answer_lambda(request).await } else { self.answer_s3(request).await };
+        };
         let target = String::from_utf8_lossy(target).into_owned();
         let content_type = request.headers().get(header::CONTENT_TYPE).cloned();
         let result = match check_json(request.method(), content_type.as_ref()) {
@@ -134,16 +139,7 @@ impl Door {
     }
 
     async fn answer_json(&self, target: &str, request: Request<Incoming>) -> Result<Vec<u8>, ServiceError> {
-        let size = request.body().size_hint();
-        let announced = usize::try_from(size.lower()).unwrap_or(usize::MAX);
-        if announced > JSON_BODY_BYTES_MAX {
-            return Err(body_too_large());
-        }
-        // A body that does not say its length may have all that is allowed.
-        let bytes = if size.exact().is_some() { announced } else { JSON_BODY_BYTES_MAX };
-        let kib = u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX);
-        let _room = self.body_kib.acquire_many(kib).await.expect("the semaphore is never closed");
-        let body = read_body(request.into_body()).await?;
+        let (_room, body) = self.body(request.into_body()).await?;
         let services = &self.services;
         match target.split_once('.') {
             Some(("Kinesis_20131202", operation)) => services.kinesis.call(operation, &body).await,
@@ -152,6 +148,31 @@ impl Door {
             Some(("AmazonAthena", operation)) => services.athena.call(operation, &body).await,
             Some((service, operation)) => Err(ServiceError::not_here(service, operation)),
             None => Err(ServiceError::client("UnknownOperationException", format!("no service in target {target}"))),
+        }
+    }
+
+    /// Reads a body of bounded size, within the room that all bodies share.
+    async fn body(&self, body: Incoming) -> Result<(SemaphorePermit<'_>, Bytes), ServiceError> {
+        let size = body.size_hint();
+        let announced = usize::try_from(size.lower()).unwrap_or(usize::MAX);
+        if announced > JSON_BODY_BYTES_MAX {
+            return Err(body_too_large());
+        }
+        // A body that does not say its length may have all that is allowed.
+        let bytes = if size.exact().is_some() { announced } else { JSON_BODY_BYTES_MAX };
+        let kib = u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX);
+        let room = self.body_kib.acquire_many(kib).await.expect("the semaphore is never closed");
+        Ok((room, read_body(body).await?))
+    }
+
+    async fn answer_lambda(&self, request: Request<Incoming>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        match self.body(body).await {
+            Ok((_room, body)) => {
+                let answer = self.services.lambda.handle(&parts.method, parts.uri.path(), &parts.headers, body).await;
+                answer.map(|body| body.map_err(|never| match never {}).boxed_unsync())
+            }
+            Err(error) => json_response(Err(error), None),
         }
     }
 

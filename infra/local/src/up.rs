@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{PlaceArgs, UpArgs};
 use crate::names;
-use crate::pipeline::{Options, Pipeline};
+use crate::pipeline::{Binaries, Options, Pipeline};
 
 /// Seed of the screens table where no traffic has one.
 pub const SCREENS_SEED: u64 = 1;
@@ -44,7 +44,7 @@ pub async fn run(arguments: UpArgs) -> anyhow::Result<ExitCode> {
 /// The pipeline's options from what was typed.
 ///
 /// # Errors
-/// Only if a screen could not be written as JSON, which no value of it causes.
+/// A missing binary of a function that is to run isolated.
 pub fn options(place: &PlaceArgs, seed: u64) -> anyhow::Result<Options> {
     Ok(Options {
         data_dir: place.data_dir.clone(),
@@ -53,6 +53,7 @@ pub fn options(place: &PlaceArgs, seed: u64) -> anyhow::Result<Options> {
         raw_shards: place.shards,
         screens: screens_table(seed, place.screens)?,
         publish_interval: Duration::from_secs(place.publish_interval),
+        binaries: place.isolated.then(Binaries::beside_this_program).transpose()?,
     })
 }
 

@@ -2,15 +2,19 @@
 //!
 //! All lines are offered to the stream before the first is waited for, so that they share records and requests.
 
+use events::envelope::EventType;
 use events::event_id::EventId;
 use events::violation::{Severity, Violation};
+use kinesis_producer::Delivery;
 use serde::Serialize;
 
+use crate::accept::{Door, Refused};
 use crate::counters::Class;
 use crate::http::body::Received as Body;
 use crate::http::problem::{Kind, Problem};
-use crate::ingest::{Ingest, NotOffered, Offered, Received};
+use crate::ingest::{Ingest, NotOffered, Offered};
 use crate::outcome::Unsent;
+use crate::tenants::Tenant;
 
 /// Most lines of a batch, blank ones not counted (our choice: 4 MiB of the smallest real requests).
 pub(crate) const LINES_MAX: usize = 10_000;
@@ -59,18 +63,52 @@ struct LineResult {
 enum Entry<'i> {
     Offered(usize, Offered<'i>),
     Done(LineResult),
+    Refused(LineResult, Option<Delivery>),
 }
 
-/// Whether the query names a type of event that a batch takes; without one it is `ad_request`.
-pub(crate) fn is_type_known(query: Option<&str>) -> bool {
+/// The type of the lines that name none themselves: the query's `type`, `ad_request` without one; `None` if that is no
+/// type of event.
+pub(crate) fn event_type(query: Option<&str>) -> Option<EventType> {
     let parameters = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-    parameters.filter(|(key, _)| *key == "type").all(|(_, value)| value == "ad_request")
+    let mut named = parameters.filter(|(key, _)| *key == "type").map(|(_, name)| EventType::collected(name));
+    let first = named.next().unwrap_or(Some(EventType::AdRequest))?;
+    named.all(|other| other == Some(first)).then_some(first)
 }
+
+/// The type of one line: its member `event_type`, where it has one that is a string.
+fn line_type(line: &[u8], default: EventType) -> Result<EventType, Violation> {
+    #[derive(serde::Deserialize)]
+    struct Named<'l> {
+        #[serde(borrow)]
+        event_type: Option<std::borrow::Cow<'l, str>>,
+    }
+    // Most lines are OpenRTB documents, which do not have the word.
+    if !line.windows(MEMBER.len()).any(|window| window == MEMBER) {
+        return Ok(default);
+    }
+    // What cannot be read here is read, and refused with its reason, as the default.
+    let Ok(Named { event_type: Some(name) }) = serde_json::from_slice::<Named<'_>>(line) else { return Ok(default) };
+    EventType::collected(&name).ok_or_else(|| Violation {
+        code: "event_type",
+        severity: Severity::Error,
+        path: "/event_type".to_owned(),
+        section: "",
+        message: "must be a type of event",
+        offset: None,
+    })
+}
+
+const MEMBER: &[u8] = b"\"event_type\"";
 
 /// Takes a whole batch; returns the document of its results.
 ///
 /// The answer as a whole is a problem only if no line was read, or the stream took none of them.
-pub(crate) async fn take(ingest: &Ingest, body: Body<'_>, received: Received) -> Result<Vec<u8>, Problem> {
+pub(crate) async fn take(
+    ingest: &Ingest,
+    tenant: &Tenant,
+    body: Body<'_>,
+    event_type: EventType,
+) -> Result<Vec<u8>, Problem> {
     let lines_filled = lines(&body.bytes).count();
     if lines_filled == 0 {
         ingest.count(Class::Invalid);
@@ -80,13 +118,27 @@ pub(crate) async fn take(ingest: &Ingest, body: Body<'_>, received: Received) ->
         ingest.count(Class::TooLarge);
         return Err(Problem::new(Kind::TooManyLines));
     }
-    let entries = offer_all(ingest, &body, received, lines_filled).await;
+    let now = ingest.now();
+    let endpoint = "/v1/events";
+    let door = Door { tenant_id: &tenant.id, policy: tenant.policy, endpoint, event_type, received_ts: now.ts_ms };
+    let mut entries = Vec::with_capacity(lines_filled);
+    let mut findings_left = FINDINGS_LISTED_MAX;
+    for (line, bytes) in lines(&body.bytes) {
+        if entries.len() % LINES_PER_TURN == LINES_PER_TURN - 1 {
+            tokio::task::yield_now().await;
+        }
+        entries.push(offer(ingest, tenant, &Line { number: line, bytes, at: now.at }, &door, &mut findings_left));
+    }
     // The producer has its own copies and its own bound; the body's memory goes to the next call.
     drop(body);
     let mut results = Vec::with_capacity(entries.len());
     for entry in entries {
         results.push(match entry {
             Entry::Done(result) => result,
+            Entry::Refused(result, delivery) => {
+                ingest.settle_refused(delivery).await;
+                result
+            }
             Entry::Offered(line, offered) => match ingest.settle(offered).await {
                 Ok((event_id, warnings)) => LineResult::accepted(line, event_id, warnings),
                 Err(unsent) => LineResult::other(line, unsent.kind()),
@@ -102,30 +154,45 @@ fn lines(body: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     (1..).zip(lines).filter(|(_, line)| !line.trim_ascii().is_empty())
 }
 
-async fn offer_all<'i>(ingest: &'i Ingest, body: &Body<'_>, received: Received, count: usize) -> Vec<Entry<'i>> {
-    let door = ingest.door("/v1/events");
-    let mut findings_left = FINDINGS_LISTED_MAX;
-    let mut entries = Vec::with_capacity(count);
-    for (line, bytes) in lines(&body.bytes) {
-        if entries.len() % LINES_PER_TURN == LINES_PER_TURN - 1 {
-            tokio::task::yield_now().await;
-        }
-        if bytes.len() > ingest.settings().body_bytes_max {
-            ingest.count(Class::TooLarge);
-            let limit_bytes = Some(ingest.settings().body_bytes_max);
-            entries.push(Entry::Done(LineResult { limit_bytes, ..LineResult::other(line, Kind::TooLarge) }));
-            continue;
-        }
-        entries.push(match ingest.offer(bytes, &door, received) {
-            Ok(offered) => Entry::Offered(line, offered),
-            Err(NotOffered::Unsent(unsent)) => Entry::Done(LineResult::other(line, unsent.kind())),
-            Err(NotOffered::Unwritable) => Entry::Done(LineResult::other(line, Kind::Unwritable)),
-            Err(NotOffered::Refused(refused)) => {
-                Entry::Done(LineResult::refused(line, refused.violations, &mut findings_left))
-            }
-        });
+/// One line of a batch.
+struct Line<'l> {
+    /// From 1.
+    number: usize,
+    bytes: &'l [u8],
+    /// When the batch was whole.
+    at: std::time::Instant,
+}
+
+/// Offers one line to the stream, as an event or as a failed one.
+fn offer<'i>(
+    ingest: &'i Ingest,
+    tenant: &Tenant,
+    line: &Line<'_>,
+    door: &Door<'_>,
+    findings_left: &mut usize,
+) -> Entry<'i> {
+    let bytes_max = ingest.settings().body_bytes_max;
+    if line.bytes.len() > bytes_max {
+        ingest.count(Class::TooLarge);
+        let kept = line.bytes.get(..bytes_max).unwrap_or(line.bytes);
+        let delivery = ingest.keep(tenant, &Refused::of_size(kept, door), (kept, line.bytes.len()), door);
+        let result = LineResult { limit_bytes: Some(bytes_max), ..LineResult::other(line.number, Kind::TooLarge) };
+        return Entry::Refused(result, delivery);
     }
-    entries
+    let refused = match line_type(line.bytes, door.event_type) {
+        Ok(event_type) => match ingest.offer(line.bytes, &Door { event_type, ..*door }, line.at) {
+            Ok(offered) => return Entry::Offered(line.number, offered),
+            Err(NotOffered::Unsent(unsent)) => return Entry::Done(LineResult::other(line.number, unsent.kind())),
+            Err(NotOffered::Unwritable) => return Entry::Done(LineResult::other(line.number, Kind::Unwritable)),
+            Err(NotOffered::Refused(refused)) => refused,
+        },
+        Err(violation) => {
+            ingest.count(Class::Invalid);
+            Refused::for_violation(line.bytes, violation, door)
+        }
+    };
+    let delivery = ingest.keep(tenant, &refused, (line.bytes, line.bytes.len()), door);
+    Entry::Refused(LineResult::refused(line.number, refused.violations, findings_left), delivery)
 }
 
 /// The document, or 503 when there is nothing but unavailable lines.

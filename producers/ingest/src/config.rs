@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::ingest::Settings;
-use crate::server::Limits;
+use crate::server::{Limits, Peers};
 
 /// A record of the stream holds 1 MiB. Of that an event may take the body twice over (a body of many lines travels as
 /// an escaped string) and its id once more, and some for the envelope: hence a third, less room for the rest.
@@ -27,10 +28,20 @@ pub struct Variable {
 }
 
 /// Every variable, in the order in which `--help` lists them.
-pub const VARIABLES: [Variable; 11] = [
+pub const VARIABLES: [Variable; 12] = [
     Variable { name: LISTEN, default: "127.0.0.1:8080", meaning: "address and port to serve on (server only)" },
     Variable { name: RAW_STREAM, default: "ad-events", meaning: "name or ARN of the Kinesis stream" },
-    Variable { name: TENANT_ID, default: "demo", meaning: "whose events these are, 1 to 64 letters, digits, - or _" },
+    Variable {
+        name: TENANTS_FILE,
+        default: "none",
+        meaning: "file that names tenants and their keys, read again when it changes; without one the server takes \
+                  connections from its own machine only, and the function relies on what is in front of it",
+    },
+    Variable {
+        name: TENANT_ID,
+        default: "demo",
+        meaning: "whose events these are without a tenants file, 1 to 64 letters, digits, - or _",
+    },
     Variable {
         name: LINGER_MS,
         default: "5; Lambda: 0",
@@ -68,6 +79,7 @@ pub const VARIABLES: [Variable; 11] = [
 
 const LISTEN: &str = "MILLRACE_LISTEN";
 const RAW_STREAM: &str = "RAW_STREAM";
+const TENANTS_FILE: &str = "TENANTS_FILE";
 const TENANT_ID: &str = "TENANT_ID";
 const LINGER_MS: &str = "LINGER_MS";
 const BODY_BYTES_MAX: &str = "BODY_BYTES_MAX";
@@ -85,6 +97,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Name or ARN of the raw stream.
     pub raw_stream: String,
+    /// Where the tenants are; none for the built-in one.
+    pub tenants_file: Option<PathBuf>,
     /// How long an event may wait for company.
     pub linger: Duration,
     /// Events that may wait for the stream, in bytes.
@@ -144,9 +158,12 @@ impl Config {
             Front::Server => 5,
             Front::Lambda => 0,
         };
+        let tenants_file = reader.optional(TENANTS_FILE);
+        let peers = if tenants_file.is_some() { Peers::Any } else { Peers::Loopback };
         let config = Self {
             listen: reader.parsed(LISTEN, SocketAddr::from(([127, 0, 0, 1], 8080)), |_| true),
             raw_stream: reader.parsed(RAW_STREAM, "ad-events".to_owned(), |name| !name.is_empty() && name.len() <= 512),
+            tenants_file,
             linger: reader.millis(LINGER_MS, Duration::from_millis(linger_ms), 0..=1_000),
             buffer_bytes_max: reader.number(BUFFER_BYTES_MAX, 64 << 20, (2 << 20)..=(64 << 30)),
             settings: Settings {
@@ -154,11 +171,13 @@ impl Config {
                 body_bytes_max: reader.number(BODY_BYTES_MAX, defaults.0.body_bytes_max, 1024..=BODY_BYTES_LIMIT),
                 batch_bytes_max: reader.number(BATCH_BYTES_MAX, defaults.0.batch_bytes_max, 1024..=(32 << 20)),
                 memory_bytes_max: reader.number(MEMORY_BYTES_MAX, defaults.0.memory_bytes_max, (1 << 20)..=(64 << 30)),
+                serves_metrics: front == Front::Server,
                 ..defaults.0
             },
             limits: Limits {
                 connections_max: reader.number(CONNECTIONS_MAX, defaults.1.connections_max, 1..=1_000_000),
                 head_timeout: reader.millis(HEAD_TIMEOUT_MS, defaults.1.head_timeout, 100..=600_000),
+                peers,
                 ..defaults.1
             },
         };
@@ -192,6 +211,10 @@ impl Reader {
         default
     }
 
+    fn optional(&self, name: &str) -> Option<PathBuf> {
+        self.vars.get(name).filter(|text| !text.is_empty()).map(PathBuf::from)
+    }
+
     fn number(&mut self, name: &str, default: usize, range: RangeInclusive<usize>) -> usize {
         self.parsed(name, default, |value| range.contains(value))
     }
@@ -202,7 +225,8 @@ impl Reader {
     }
 }
 
-fn is_tenant_id(id: &str) -> bool {
+/// Whether a text may name a tenant.
+pub(crate) fn is_tenant_id(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 

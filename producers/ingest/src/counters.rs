@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use events::envelope::EventType;
+
 /// Counts at one moment. Events are counted once per time they were received: a client's retry counts again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -11,6 +13,14 @@ pub struct Counts {
     pub accepted_bytes: u64,
     /// Events that broke a rule (400).
     pub invalid: u64,
+    /// Refused events that are durable on the stream as failed events.
+    pub refused_kept: u64,
+    /// Refused events of which nothing is kept: above the quota for them, or the stream did not take them.
+    pub refused_lost: u64,
+    /// Calls without a known key, or of a tenant that is switched off (401, 403).
+    pub denied: u64,
+    /// Calls above their tenant's quota (429).
+    pub over_quota: u64,
     /// Events or whole bodies above a limit of size (413).
     pub too_large: u64,
     /// Bodies of a content type or encoding that is not taken (415), or that could not be decompressed (400).
@@ -32,7 +42,12 @@ pub struct Counts {
 pub(crate) struct Counters {
     accepted: AtomicU64,
     accepted_bytes: AtomicU64,
+    accepted_by_type: [AtomicU64; EventType::COLLECTED.len()],
     invalid: AtomicU64,
+    refused_kept: AtomicU64,
+    refused_lost: AtomicU64,
+    denied: AtomicU64,
+    over_quota: AtomicU64,
     too_large: AtomicU64,
     undecodable: AtomicU64,
     incomplete: AtomicU64,
@@ -46,6 +61,8 @@ pub(crate) struct Counters {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
     Invalid,
+    Denied,
+    OverQuota,
     TooLarge,
     Undecodable,
     Incomplete,
@@ -56,9 +73,26 @@ pub(crate) enum Class {
 }
 
 impl Counters {
-    pub(crate) fn accepted(&self, body_bytes: usize) {
+    pub(crate) fn accepted(&self, event_type: EventType, body_bytes: usize) {
+        let types = EventType::COLLECTED.iter().zip(&self.accepted_by_type);
+        if let Some((_, cell)) = types.into_iter().find(|(collected, _)| **collected == event_type) {
+            cell.fetch_add(1, Ordering::Relaxed);
+        }
         self.accepted.fetch_add(1, Ordering::Relaxed);
         self.accepted_bytes.fetch_add(u64::try_from(body_bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(crate) fn refused_kept(&self) {
+        self.refused_kept.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refused_lost(&self) {
+        self.refused_lost.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Accepted events by their type.
+    pub(crate) fn accepted_by_type(&self) -> impl Iterator<Item = (EventType, u64)> {
+        EventType::COLLECTED.into_iter().zip(self.accepted_by_type.iter().map(|cell| cell.load(Ordering::Relaxed)))
     }
 
     pub(crate) fn count(&self, class: Class) {
@@ -68,6 +102,8 @@ impl Counters {
     fn cell(&self, class: Class) -> &AtomicU64 {
         match class {
             Class::Invalid => &self.invalid,
+            Class::Denied => &self.denied,
+            Class::OverQuota => &self.over_quota,
             Class::TooLarge => &self.too_large,
             Class::Undecodable => &self.undecodable,
             Class::Incomplete => &self.incomplete,
@@ -84,6 +120,10 @@ impl Counters {
             accepted: read(&self.accepted),
             accepted_bytes: read(&self.accepted_bytes),
             invalid: read(&self.invalid),
+            refused_kept: read(&self.refused_kept),
+            refused_lost: read(&self.refused_lost),
+            denied: read(&self.denied),
+            over_quota: read(&self.over_quota),
             too_large: read(&self.too_large),
             undecodable: read(&self.undecodable),
             incomplete: read(&self.incomplete),

@@ -1,39 +1,74 @@
 //! The routes, and the only place that reads the clock.
 
+pub(crate) mod auth;
 pub(crate) mod body;
+mod metrics;
+mod notice;
+mod openapi;
 pub(crate) mod problem;
+pub(crate) mod routes;
 
-use std::time::{Instant, SystemTime};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
+use events::envelope::EventType;
 use events::event_id::EventId;
 use events::violation::Violation;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
 
+use crate::accept::Door;
 use crate::batch;
 use crate::counters::Class;
 use crate::http::body::Rules;
 use crate::http::problem::{Kind, Problem};
-use crate::ingest::{Ingest, NotOffered, Received};
+use crate::http::routes::{ROUTES, Route, Serves};
+use crate::ingest::{Ingest, NotOffered};
+use crate::tenants::Tenant;
 
-/// The collection API as a router: `POST /v1/ad_requests`, `POST /v1/events`, `GET /health` and the pages that
-/// explain its problems. The server and both Lambda front ends serve this one.
+/// The collection API as a router; `GET /openapi.json` describes it. The server and both Lambda front ends serve this
+/// one.
 ///
-/// A 2xx is sent after the event is durable on the stream, never before.
+/// A 2xx to an event is sent after the event is durable on the stream, never before.
 pub fn app(ingest: Ingest) -> Router {
-    Router::new()
-        .route("/v1/ad_requests", post(ad_request))
-        .route("/v1/events", post(events))
-        .route("/health", get(health))
-        .route("/problems/{problem}", get(problem_page))
+    let mut router = Router::new();
+    for route in &ROUTES {
+        router = router.route(route.path, serve(route));
+    }
+    router
         .fallback(unknown_route)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(axum::middleware::from_fn_with_state(ingest.clone(), limit_uri))
         .with_state(ingest)
+}
+
+fn serve(route: &'static Route) -> MethodRouter<Ingest> {
+    match route.serves {
+        Serves::Single(event_type) => {
+            post(move |State(ingest): State<Ingest>, request: Request| single(ingest, request, event_type, route.path))
+        }
+        Serves::Batch => post(events),
+        Serves::OpenRtb => post(move |State(ingest): State<Ingest>, request| openrtb(ingest, request, route.path)),
+        Serves::Notice => get(notice).post(notice),
+        Serves::Health => get(health),
+        Serves::SinkHealth => get(sink_health),
+        Serves::Metrics => get(metrics_text),
+        Serves::OpenApi => get(async || json(StatusCode::OK, &openapi::document())),
+        Serves::ProblemPage => get(problem_page),
+    }
+}
+
+async fn limit_uri(State(ingest): State<Ingest>, request: Request, next: axum::middleware::Next) -> Response {
+    let uri_bytes = request.uri().path_and_query().map_or(0, |uri| uri.as_str().len());
+    if uri_bytes > notice::URI_BYTES_MAX {
+        return refuse(&ingest, Kind::UriTooLong);
+    }
+    next.run(request).await
 }
 
 /// The system's time in milliseconds since the epoch, UTC; 0 for a clock before 1970.
@@ -49,44 +84,79 @@ struct Accepted<'a> {
     warnings: &'a [Violation],
 }
 
-async fn ad_request(State(ingest): State<Ingest>, request: Request) -> Response {
-    const ENDPOINT: &str = "/v1/ad_requests";
-    let rules = rules(&ingest, &["application/json"], ingest.settings().body_bytes_max);
-    let (head, body) = request.into_parts();
-    let body = match body::receive(&head.headers, body, rules).await {
-        Ok(body) => body,
-        Err(kind) => return refuse_body(&ingest, kind, rules.bytes_max),
-    };
-    let offered = ingest.offer(&body.bytes, &ingest.door(ENDPOINT), now(&ingest));
-    // The producer has its own copy and its own bound; the body's memory goes to the next call.
-    drop(body);
-    let settled = match offered {
-        Ok(offered) => ingest.settle(offered).await,
-        Err(NotOffered::Unsent(unsent)) => Err(unsent),
-        Err(NotOffered::Refused(refused)) => {
-            return Problem::invalid(refused.request_id, Some(refused.event_id), refused.violations).into_response();
-        }
-        Err(NotOffered::Unwritable) => return Problem::new(Kind::Unwritable).into_response(),
-    };
-    match settled {
+async fn single(ingest: Ingest, request: Request, event_type: EventType, endpoint: &'static str) -> Response {
+    match take_single(&ingest, request, event_type, endpoint).await {
         Ok((event_id, warnings)) => json(StatusCode::OK, &Accepted { event_id, warnings: &warnings }),
-        Err(unsent) => Problem::new(unsent.kind()).into_response(),
+        Err((problem, _)) => problem.into_response(),
+    }
+}
+
+/// As OpenRTB has it: no content, whatever the answer, unless the tenant wants to be told what is wrong.
+async fn openrtb(ingest: Ingest, request: Request, endpoint: &'static str) -> Response {
+    let mut response = match take_single(&ingest, request, EventType::AdRequest, endpoint).await {
+        Ok(_accepted) => empty(StatusCode::NO_CONTENT),
+        Err((problem, tenant)) if tenant.as_ref().is_some_and(|tenant| tenant.openrtb_debug) => problem.into_response(),
+        Err((problem, _)) => problem.into_empty_response(),
+    };
+    response.headers_mut().insert("x-openrtb-version", HeaderValue::from_static("2.6"));
+    response
+}
+
+/// Why a call is not accepted, and whose it is where that is known.
+type NotTaken = (Problem, Option<Arc<Tenant>>);
+
+async fn take_single(
+    ingest: &Ingest,
+    request: Request,
+    event_type: EventType,
+    endpoint: &'static str,
+) -> Result<(EventId, Vec<Violation>), NotTaken> {
+    let rules = rules(ingest, &["application/json"], ingest.settings().body_bytes_max);
+    let (head, body) = request.into_parts();
+    let tenant = match auth::tenant(ingest, &head.headers) {
+        Ok(tenant) => tenant,
+        Err(problem) => {
+            body::throw_away(&head.headers, body, rules).await;
+            return Err((problem, None));
+        }
+    };
+    let taken = async {
+        let body = body::receive(&head.headers, body, rules).await;
+        let body = body.map_err(|kind| body_problem(ingest, kind, rules.bytes_max))?;
+        auth::take_bytes(ingest, &tenant, body.bytes.len())?;
+        take(ingest, &tenant, body, (event_type, endpoint)).await
+    };
+    taken.await.map_err(|problem| (problem, Some(Arc::clone(&tenant))))
+}
+
+/// Validates one body, puts it on the stream, and waits until it is durable; a refused one likewise, as a failed event.
+async fn take(
+    ingest: &Ingest,
+    tenant: &Tenant,
+    body: body::Received<'_>,
+    (event_type, endpoint): (EventType, &'static str),
+) -> Result<(EventId, Vec<Violation>), Problem> {
+    let now = ingest.now();
+    let door = Door { tenant_id: &tenant.id, policy: tenant.policy, endpoint, event_type, received_ts: now.ts_ms };
+    match ingest.offer(&body.bytes, &door, now.at) {
+        Ok(offered) => {
+            // The producer has its own copy and its own bound; the body's memory goes to the next call.
+            drop(body);
+            ingest.settle(offered).await.map_err(|unsent| Problem::new(unsent.kind()))
+        }
+        Err(NotOffered::Unsent(unsent)) => Err(Problem::new(unsent.kind())),
+        Err(NotOffered::Unwritable) => Err(Problem::new(Kind::Unwritable)),
+        Err(NotOffered::Refused(refused)) => {
+            let delivery = ingest.keep(tenant, &refused, (&body.bytes, body.bytes.len()), &door);
+            drop(body);
+            ingest.settle_refused(delivery).await;
+            Err(Problem::invalid(refused.request_id, Some(refused.event_id), refused.violations))
+        }
     }
 }
 
 async fn events(State(ingest): State<Ingest>, request: Request) -> Response {
-    const MEDIA_TYPES: &[&str] = &["application/x-ndjson", "application/ndjson", "application/jsonl"];
-    let (head, body) = request.into_parts();
-    if !batch::is_type_known(head.uri.query()) {
-        return refuse(&ingest, Kind::UnknownEventType);
-    }
-    let rules = rules(&ingest, MEDIA_TYPES, ingest.settings().batch_bytes_max);
-    let body = match body::receive(&head.headers, body, rules).await {
-        Ok(body) => body,
-        Err(kind) => return refuse_body(&ingest, kind, rules.bytes_max),
-    };
-    let received = now(&ingest);
-    match batch::take(&ingest, body, received).await {
+    match take_batch(&ingest, request).await {
         Ok(results) => {
             let mut response = Response::new(Body::from(results));
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -94,6 +164,77 @@ async fn events(State(ingest): State<Ingest>, request: Request) -> Response {
         }
         Err(problem) => problem.into_response(),
     }
+}
+
+async fn take_batch(ingest: &Ingest, request: Request) -> Result<Vec<u8>, Problem> {
+    const MEDIA_TYPES: &[&str] = &["application/x-ndjson", "application/ndjson", "application/jsonl"];
+    let rules = rules(ingest, MEDIA_TYPES, ingest.settings().batch_bytes_max);
+    let (head, body) = request.into_parts();
+    let admitted = auth::tenant(ingest, &head.headers).and_then(|tenant| {
+        let event_type = batch::event_type(head.uri.query());
+        event_type.map(|event_type| (tenant, event_type)).ok_or_else(|| {
+            ingest.count(Class::Invalid);
+            Problem::new(Kind::UnknownEventType)
+        })
+    });
+    let (tenant, event_type) = match admitted {
+        Ok(admitted) => admitted,
+        Err(problem) => {
+            body::throw_away(&head.headers, body, rules).await;
+            return Err(problem);
+        }
+    };
+    let body = body::receive(&head.headers, body, rules).await;
+    let body = body.map_err(|kind| body_problem(ingest, kind, rules.bytes_max))?;
+    auth::take_bytes(ingest, &tenant, body.bytes.len())?;
+    batch::take(ingest, &tenant, body, event_type).await
+}
+
+async fn notice(State(ingest): State<Ingest>, Path(name): Path<String>, request: Request) -> Response {
+    match take_notice(&ingest, &name, request).await {
+        Ok(_accepted) => empty(StatusCode::NO_CONTENT),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn take_notice(ingest: &Ingest, name: &str, request: Request) -> Result<(EventId, Vec<Violation>), Problem> {
+    const ENDPOINT: &str = "/v1/notices";
+    let rules = rules(ingest, &["application/json", "text/plain"], ingest.settings().body_bytes_max);
+    let (head, body) = request.into_parts();
+    let event_type = notice::event_type(name).ok_or_else(|| {
+        ingest.count(Class::Misrouted);
+        Problem::new(Kind::UnknownRoute)
+    })?;
+    let query = head.uri.query().unwrap_or_default();
+    let parameters = notice::parameters(query);
+    let tenant = auth::tenant_of_notice(ingest, &head.headers, head.uri.path(), (query, &parameters))?;
+    let has_macros = parameters.iter().any(|(name, _)| !matches!(name.as_str(), "key" | "tenant" | "sig"));
+    let received = if head.method == Method::POST && !has_macros {
+        // The members as a document, as the route of the event's type takes it.
+        body::receive(&head.headers, body, rules).await.map_err(|kind| body_problem(ingest, kind, rules.bytes_max))?
+    } else {
+        body::Received::made(notice::body(query, &parameters))
+    };
+    auth::take_bytes(ingest, &tenant, received.bytes.len())?;
+    take(ingest, &tenant, received, (event_type, ENDPOINT)).await
+}
+
+/// Says whether the stream takes data, as far as is known.
+async fn sink_health(State(ingest): State<Ingest>) -> Response {
+    if ingest.takes_data() {
+        return json(StatusCode::OK, &serde_json::json!({"status": "ok"}));
+    }
+    Problem::new(Kind::StreamUnavailable).into_response()
+}
+
+async fn metrics_text(State(ingest): State<Ingest>) -> Response {
+    if !ingest.settings().serves_metrics {
+        return refuse(&ingest, Kind::UnknownRoute);
+    }
+    let mut response = Response::new(Body::from(metrics::text(&ingest)));
+    let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
 }
 
 /// Says that the process serves. It does not say that the stream takes data.
@@ -120,17 +261,16 @@ fn rules<'i>(ingest: &'i Ingest, media_types: &'static [&'static str], bytes_max
     Rules { media_types, bytes_max, timeout: ingest.settings().body_timeout, memory: ingest.memory() }
 }
 
-fn now(ingest: &Ingest) -> Received {
-    Received { ts_ms: (ingest.settings().clock_ms)(), at: Instant::now() }
+/// What a sender is told of its body, which is counted.
+fn body_problem(ingest: &Ingest, kind: Kind, bytes_max: usize) -> Problem {
+    ingest.count(class(kind));
+    if kind == Kind::TooLarge { Problem::too_large(bytes_max) } else { Problem::new(kind) }
 }
 
-/// Refuses a call for its body, and counts why.
-fn refuse_body(ingest: &Ingest, kind: Kind, bytes_max: usize) -> Response {
-    if kind == Kind::TooLarge {
-        ingest.count(class(kind));
-        return Problem::too_large(bytes_max).into_response();
-    }
-    refuse(ingest, kind)
+fn empty(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
 }
 
 /// Refuses a whole call, and counts why.
@@ -142,7 +282,9 @@ fn refuse(ingest: &Ingest, kind: Kind) -> Response {
 fn class(kind: Kind) -> Class {
     match kind {
         Kind::InvalidRequest | Kind::UnknownEventType => Class::Invalid,
-        Kind::TooLarge | Kind::TooManyLines => Class::TooLarge,
+        Kind::UnknownKey | Kind::BadSignature | Kind::TenantDisabled => Class::Denied,
+        Kind::OverQuota => Class::OverQuota,
+        Kind::TooLarge | Kind::RatioTooLarge | Kind::TooManyLines | Kind::UriTooLong => Class::TooLarge,
         Kind::CorruptBody | Kind::UnsupportedMediaType | Kind::UnsupportedEncoding => Class::Undecodable,
         Kind::IncompleteBody | Kind::SlowBody => Class::Incomplete,
         Kind::UnknownRoute | Kind::MethodNotAllowed => Class::Misrouted,

@@ -2,24 +2,26 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use events::envelope::EventType;
 use events::event_id::EventId;
 use events::validate::Policy;
 use events::violation::Violation;
-use kinesis_producer::{Delivery, Producer};
-use tokio::sync::Semaphore;
+use kinesis_producer::{Delivery, Producer, Stats};
+use tokio::sync::{Semaphore, watch};
 
 use crate::accept::{self, Door, Refused};
 use crate::counters::{Class, Counters, Counts};
 use crate::http::body;
 use crate::outcome::Unsent;
+use crate::tenants::{Access, Quota, Tenant, Tenants};
 
 /// What two deployments of the collection API may differ in.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Whose events these are.
+    /// Whose events these are where no tenants are named.
     pub tenant_id: String,
     /// What is asked of an ad request beyond the text of OpenRTB.
     pub policy: Policy,
@@ -31,6 +33,8 @@ pub struct Settings {
     pub memory_bytes_max: usize,
     /// Longest time for a body to arrive once its head has.
     pub body_timeout: Duration,
+    /// Whether `/metrics` is served: by a process that lives long enough to be asked.
+    pub serves_metrics: bool,
     /// The time in milliseconds since the epoch, UTC: [`crate::http::system_clock_ms`], or a fixed one in tests.
     pub clock_ms: fn() -> i64,
 }
@@ -45,7 +49,10 @@ struct Shared {
     producer: Producer,
     settings: Settings,
     memory: Semaphore,
+    access: Access,
     counters: Counters,
+    /// When the stream last refused or lost an event, by the settings' clock.
+    failed_ms: AtomicI64,
     /// Whether the last event offered to the stream was refused or lost: a log line marks each change, not each event.
     is_failing: AtomicBool,
 }
@@ -54,6 +61,7 @@ struct Shared {
 #[derive(Debug)]
 pub(crate) struct Offered<'i> {
     event_id: EventId,
+    event_type: EventType,
     warnings: Vec<Violation>,
     body_bytes: usize,
     delivery: Delivery,
@@ -85,6 +93,7 @@ impl Default for Settings {
             batch_bytes_max: 4 * 1024 * 1024,
             memory_bytes_max: 256 * 1024 * 1024,
             body_timeout: Duration::from_secs(15),
+            serves_metrics: true,
             clock_ms: crate::http::system_clock_ms,
         }
     }
@@ -92,10 +101,27 @@ impl Default for Settings {
 
 impl Ingest {
     /// A collection API that puts its events on the producer's stream. The producer stays the caller's to close.
+    ///
+    /// Whoever reaches it is the tenant of the settings, so it belongs on a loopback address, or behind something that
+    /// decides who may call.
     pub fn new(producer: Producer, settings: Settings) -> Self {
+        let built_in = Tenant::built_in(settings.tenant_id.clone(), settings.policy, Quota::default());
+        Self::with_access(producer, settings, Access::BuiltIn(Arc::new(built_in)))
+    }
+
+    /// A collection API for the tenants of a file, which may change meanwhile.
+    pub fn with_tenants(producer: Producer, settings: Settings, tenants: watch::Receiver<Arc<Tenants>>) -> Self {
+        Self::with_access(producer, settings, Access::Named(tenants))
+    }
+
+    fn with_access(producer: Producer, settings: Settings, access: Access) -> Self {
         let memory = body::memory(settings.memory_bytes_max);
-        let (counters, is_failing) = (Counters::default(), AtomicBool::new(false));
-        Self { shared: Arc::new(Shared { producer, settings, memory, counters, is_failing }) }
+        let (counters, is_failing, failed_ms) = (Counters::default(), AtomicBool::new(false), AtomicI64::new(0));
+        Self { shared: Arc::new(Shared { producer, settings, memory, access, counters, failed_ms, is_failing }) }
+    }
+
+    pub(crate) fn accepted_by_type(&self) -> impl Iterator<Item = (EventType, u64)> {
+        self.shared.counters.accepted_by_type()
     }
 
     /// What happened so far.
@@ -115,19 +141,36 @@ impl Ingest {
         self.shared.counters.count(class);
     }
 
-    /// The door at one path.
-    pub(crate) fn door(&self, endpoint: &'static str) -> Door<'_> {
-        Door { tenant_id: &self.shared.settings.tenant_id, policy: self.shared.settings.policy, endpoint }
+    pub(crate) fn access(&self) -> &Access {
+        &self.shared.access
+    }
+
+    /// What the way to the stream counts.
+    pub(crate) fn stream_stats(&self) -> Stats {
+        self.shared.producer.stats()
+    }
+
+    /// Whether the stream takes data, as far as is known. A failure counts for ten seconds: who sends nothing because
+    /// of it would never find out that it is over.
+    pub(crate) fn takes_data(&self) -> bool {
+        const FAILURE_COUNTS_MS: i64 = 10_000;
+        let age_ms = (self.shared.settings.clock_ms)().saturating_sub(self.shared.failed_ms.load(Ordering::Relaxed));
+        !(self.shared.is_failing.load(Ordering::Relaxed) && (0..FAILURE_COUNTS_MS).contains(&age_ms))
+    }
+
+    /// The moment at which a body is whole.
+    pub(crate) fn now(&self) -> Received {
+        Received { ts_ms: (self.shared.settings.clock_ms)(), at: Instant::now() }
     }
 
     /// Validates and stamps one body that was whole at `received`, and hands it to the producer. Does not wait.
-    pub(crate) fn offer(&self, body: &[u8], door: &Door<'_>, received: Received) -> Result<Offered<'_>, NotOffered> {
+    pub(crate) fn offer(&self, body: &[u8], door: &Door<'_>, received_at: Instant) -> Result<Offered<'_>, NotOffered> {
         let valid = accept::validate(body, door).map_err(|refused| {
             self.count(Class::Invalid);
             NotOffered::Refused(refused)
         })?;
-        let handler_us = u64::try_from(received.at.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let stamped = match valid.stamp(door, received.ts_ms, handler_us) {
+        let handler_us = u64::try_from(received_at.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let stamped = match valid.stamp(door, handler_us) {
             Ok(stamped) => stamped,
             Err(error) => {
                 tracing::error!(%error, "event could not be written");
@@ -138,6 +181,7 @@ impl Ingest {
         match self.shared.producer.try_send(stamped.record) {
             Ok(delivery) => Ok(Offered {
                 event_id: stamped.event_id,
+                event_type: door.event_type,
                 warnings: stamped.warnings,
                 body_bytes: body.len(),
                 delivery,
@@ -149,12 +193,12 @@ impl Ingest {
 
     /// Waits until an event is durable on the stream.
     pub(crate) async fn settle(&self, offered: Offered<'_>) -> Result<(EventId, Vec<Violation>), Unsent> {
-        let Offered { event_id, warnings, body_bytes, delivery, mut waiting } = offered;
+        let Offered { event_id, event_type, warnings, body_bytes, delivery, mut waiting } = offered;
         let delivered = delivery.await;
         waiting.is_over = true;
         match delivered {
             Ok(_delivered) => {
-                self.shared.counters.accepted(body_bytes);
+                self.shared.counters.accepted(event_type, body_bytes);
                 self.recovered();
                 Ok((event_id, warnings))
             }
@@ -162,12 +206,50 @@ impl Ingest {
         }
     }
 
+    /// Puts a refused body on its way to the failed events, if the tenant's quota of them allows. `body` may be the
+    /// first bytes of `body_bytes`.
+    pub(crate) fn keep(
+        &self,
+        tenant: &Tenant,
+        refused: &Refused,
+        (body, body_bytes): (&[u8], usize),
+        door: &Door<'_>,
+    ) -> Option<Delivery> {
+        let record = tenant.limiters.keeps_refused(body.len()).then(|| refused.record(body, body_bytes, door));
+        let delivery = record.flatten().and_then(|record| self.shared.producer.try_send(record).ok());
+        if delivery.is_none() {
+            self.shared.counters.refused_lost();
+        }
+        delivery
+    }
+
+    /// Waits until a refused body is durable; whether it is only counts, since its sender hears of the refusal anyway.
+    pub(crate) async fn settle_refused(&self, delivery: Option<Delivery>) {
+        let Some(delivery) = delivery else { return };
+        match delivery.await {
+            Ok(_delivered) => self.shared.counters.refused_kept(),
+            Err(error) => {
+                self.shared.counters.refused_lost();
+                self.unsent_quietly(Unsent::from(&error), &error);
+            }
+        }
+    }
+
     fn unsent(&self, unsent: Unsent, error: &(dyn std::error::Error + 'static)) -> Unsent {
         self.count(unsent.class());
-        if unsent.is_ours() && !self.shared.is_failing.swap(true, Ordering::Relaxed) {
+        self.unsent_quietly(unsent, error);
+        unsent
+    }
+
+    /// Remembers and logs that the stream fails, without counting an event.
+    fn unsent_quietly(&self, unsent: Unsent, error: &(dyn std::error::Error + 'static)) {
+        if !unsent.is_ours() {
+            return;
+        }
+        self.shared.failed_ms.store((self.shared.settings.clock_ms)(), Ordering::Relaxed);
+        if !self.shared.is_failing.swap(true, Ordering::Relaxed) {
             tracing::warn!(error, "the stream does not take events; senders get 503");
         }
-        unsent
     }
 
     fn recovered(&self) {
@@ -195,7 +277,7 @@ impl Drop for Waiting<'_> {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { producer: _, settings, memory: _, counters, is_failing: _ } = self;
+        let Self { settings, counters, .. } = self;
         formatter.debug_struct("Shared").field("settings", settings).field("counters", counters).finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
 //! The collection API: takes events over HTTP, checks them, names them, and answers once they are on the stream.
 //!
-//! Reading order: [`http`] (the routes), [`ingest`] (the way of one event: validate, stamp, stream, respond),
+//! Reading order: [`http`] (the routes), [`tenants`] (who may send), [`ingest`] (the way of one event: validate, stamp, stream, respond),
 //! [`counters`] (what happened so far), [`server`] (connections, limits, draining), [`config`] (settings of the two
 //! binaries), [`start`] (what both binaries do first).
 
@@ -10,6 +10,7 @@ pub mod http;
 pub mod ingest;
 pub mod server;
 pub mod start;
+pub mod tenants;
 
 mod accept;
 mod batch;

@@ -38,8 +38,19 @@ pub struct Limits {
     /// Longest time for a head to arrive, and so also the longest idle time between two requests of a connection.
     /// Behind a load balancer that reuses connections it must be longer than the balancer's idle time.
     pub head_timeout: Duration,
+    /// Who may connect.
+    pub peers: Peers,
     /// Longest time for open requests to be answered once the server is asked to stop.
     pub drain_timeout: Duration,
+}
+
+/// From where a server takes connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peers {
+    /// From this machine only, whatever the address it listens on: for the built-in tenant, which has no key.
+    Loopback,
+    /// From anywhere.
+    Any,
 }
 
 /// How a server ended.
@@ -52,9 +63,14 @@ pub enum Drained {
 }
 
 impl Default for Limits {
-    /// 10,000 connections, 75 s for a head (an ALB keeps connections for 60 s), 25 s to drain (ECS kills after 30).
+    /// From this machine only, 10,000 connections, 75 s for a head (an ALB keeps connections for 60 s), 25 s to drain (ECS kills after 30).
     fn default() -> Self {
-        Self { connections_max: 10_000, head_timeout: Duration::from_secs(75), drain_timeout: Duration::from_secs(25) }
+        Self {
+            connections_max: 10_000,
+            head_timeout: Duration::from_secs(75),
+            peers: Peers::Loopback,
+            drain_timeout: Duration::from_secs(25),
+        }
     }
 }
 
@@ -77,7 +93,7 @@ pub async fn run(listener: TcpListener, app: Router, limits: Limits, shutdown: i
                 reap(ended);
                 continue;
             }
-            accepted = accept(&listener, &slots) => accepted,
+            accepted = accept(&listener, &slots, limits.peers) => accepted,
         };
         match accepted {
             Ok((stream, slot)) => {
@@ -114,10 +130,19 @@ pub async fn run(listener: TcpListener, app: Router, limits: Limits, shutdown: i
 }
 
 /// The next connection, once there is room for one.
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+    peers: Peers,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
     let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _peer) = listener.accept().await?;
-    Ok((stream, slot))
+    loop {
+        let (stream, peer) = listener.accept().await?;
+        if peers == Peers::Any || peer.ip().to_canonical().is_loopback() {
+            return Ok((stream, slot));
+        }
+        tracing::warn!("a connection from another machine was closed: name tenants to serve others");
+    }
 }
 
 /// Whether accepting failed because the sender is gone already.

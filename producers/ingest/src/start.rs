@@ -1,12 +1,16 @@
 //! What both binaries do first: logs, clients, the producer.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kinesis_producer::{Producer, StartError};
+use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::Config;
+use crate::ingest::Ingest;
+use crate::tenants::{Tenants, TenantsError, watch_file};
 
 /// How long an event is retried before its sender gets 503. Shorter than the 30 s after which most HTTP clients and
 /// load balancers give up, so that the sender hears the outcome.
@@ -33,6 +37,23 @@ pub fn logging(format: LogFormat) -> anyhow::Result<()> {
         LogFormat::Json => builder.json().try_init(),
     };
     started.map_err(|error| anyhow::anyhow!(error).context("start the log"))
+}
+
+/// How often the tenants file is looked at.
+const TENANTS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The collection API over a producer, for the tenants of the file that the settings name, or for the built-in one.
+/// The file is watched until the runtime ends.
+///
+/// # Errors
+/// When the tenants file cannot be read, or is wrong.
+pub fn ingest(config: &Config, producer: Producer) -> Result<Ingest, TenantsError> {
+    let Some(path) = config.tenants_file.clone() else { return Ok(Ingest::new(producer, config.settings.clone())) };
+    let tenants = Tenants::read(&path)?;
+    tracing::info!(tenants = tenants.len(), "tenants file read");
+    let (sender, receiver) = watch::channel(Arc::new(tenants));
+    tokio::spawn(async move { watch_file(&path, TENANTS_INTERVAL, sender).await });
+    Ok(Ingest::with_tenants(producer, config.settings.clone(), receiver))
 }
 
 /// Connects to the stream; endpoint, region and credentials come from where every AWS SDK takes them.

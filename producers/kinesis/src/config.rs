@@ -8,6 +8,10 @@ const SERVICE_RECORD_BYTES_MAX: usize = 10 << 20;
 /// Smallest useful aggregate: below this the tables cost more than is gained.
 const AGGREGATE_BYTES_MIN: usize = 1 << 10;
 
+/// What an aggregate adds to a single record in it, at most: 20 bytes around, 45 of tables, 14 of lengths and indices, 47 of the
+/// mark, and an outer partition key of a shard id (128 bytes) with the number of a lane.
+pub(crate) const WRAPPING_BYTES_MAX: usize = 256;
+
 /// How a producer behaves. [`Config::new`] fills in defaults that suit most streams.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -41,10 +45,35 @@ pub struct Config {
     /// Wrap records that travel alone into aggregates too, so that each lane has a single outer partition key. Needed when
     /// readers run with a Lambda parallelization factor above 1 and depend on the order per key. Off by default.
     pub wrap_single_records: bool,
+    /// Compress aggregates at this zstd level, 1 to 9; off by default. The shard then carries several times its bytes of JSON,
+    /// but only readers that know the format (`kinesis-consumer`) can read it: to all others an aggregate is one record with
+    /// bytes that are no text. Level 1 is the one to begin with. Needs `aggregation`.
+    pub compression_level: Option<i32>,
+    /// Mark aggregates so that readers that know the mark (`kinesis-consumer`) can remove what was stored twice after a request
+    /// without an answer; off by default. Other readers skip the mark. Every record then travels in an aggregate, so the
+    /// largest that is accepted is 256 bytes less than `record_bytes_max`. Needs `aggregation`.
+    pub dedupe_tag: Option<ProducerId>,
     /// Share of each shard's limits (1,000 records/s, 1,000,000 bytes/s) to use, in percent; 100 by default.
     pub rate_limit_percent: u32,
     /// How often the shard map is read again when nothing hints that it changed; 60 s by default.
     pub shard_map_refresh: Duration,
+}
+
+/// Who marks aggregates: see [`Config::dedupe_tag`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ProducerId {
+    /// A number that no other producer of the stream has, such as a random one.
+    pub producer: u64,
+    /// A number that this producer never had before, such as the time at which it starts. Readers keep the runs of a
+    /// producer apart by it and know nothing of their order, so two runs at the same time do no harm.
+    pub epoch: u64,
+}
+
+impl ProducerId {
+    /// A producer that nobody knows yet, in its only epoch.
+    pub fn random() -> Self {
+        ProducerId { producer: rand::random(), epoch: 0 }
+    }
 }
 
 /// A setting that is out of its bounds.
@@ -72,9 +101,17 @@ impl Config {
             requests_in_flight_max: 8,
             lanes_per_shard: 1,
             wrap_single_records: false,
+            compression_level: None,
+            dedupe_tag: None,
             rate_limit_percent: 100,
             shard_map_refresh: Duration::from_secs(60),
         }
+    }
+
+    /// Largest user record (data and partition key) that is accepted.
+    pub(crate) fn user_record_bytes_max(&self) -> usize {
+        let wrapping = if self.dedupe_tag.is_some() { WRAPPING_BYTES_MAX } else { 0 };
+        self.record_bytes_max.saturating_sub(wrapping)
     }
 
     /// Checks every bound; the first one that is broken is told.
@@ -97,6 +134,12 @@ impl Config {
             (!self.request_timeout.is_zero(), "request_timeout", "more than zero"),
             ((1..=1000).contains(&self.requests_in_flight_max), "requests_in_flight_max", "1 to 1,000"),
             ((1..=64).contains(&self.lanes_per_shard), "lanes_per_shard", "1 to 64"),
+            (
+                self.compression_level.is_none_or(|level| self.aggregation && (1..=9).contains(&level)),
+                "compression_level",
+                "1 to 9, and with aggregation on",
+            ),
+            (self.dedupe_tag.is_none() || self.aggregation, "dedupe_tag", "off if aggregation is off"),
             ((1..=100).contains(&self.rate_limit_percent), "rate_limit_percent", "1 to 100"),
             (!self.shard_map_refresh.is_zero(), "shard_map_refresh", "more than zero"),
         ];
@@ -111,7 +154,7 @@ impl Config {
 mod tests {
     use std::time::Duration;
 
-    use super::Config;
+    use super::{Config, ProducerId};
 
     #[test]
     fn bounds_are_named() {
@@ -129,6 +172,17 @@ mod tests {
         check(Some("record_deadline"), |config| config.record_deadline = Duration::ZERO);
         check(Some("requests_in_flight_max"), |config| config.requests_in_flight_max = 0);
         check(Some("lanes_per_shard"), |config| config.lanes_per_shard = 65);
+        check(Some("compression_level"), |config| config.compression_level = Some(0));
+        check(None, |config| config.compression_level = Some(9));
+        check(Some("compression_level"), |config| {
+            config.aggregation = false;
+            config.compression_level = Some(1);
+        });
+        check(None, |config| config.dedupe_tag = Some(ProducerId::random()));
+        check(Some("dedupe_tag"), |config| {
+            config.aggregation = false;
+            config.dedupe_tag = Some(ProducerId { producer: 1, epoch: 1 });
+        });
         check(Some("rate_limit_percent"), |config| config.rate_limit_percent = 0);
         check(None, |config| config.linger = Duration::ZERO);
     }

@@ -17,7 +17,7 @@ mod shard_map;
 mod stats;
 mod task;
 
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, ProducerId};
 pub use error::{Failure, FailureClass, InvalidRecord, PutError, SendError, ShardMapError, StartError, TrySendError};
 pub use producer::Producer;
 pub use record::{Delivered, Delivery, Record};

@@ -22,16 +22,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kinesis_record::HashRange;
-use rand::{SeedableRng, rngs::StdRng};
+use kinesis_record::{Compressor, HashRange, Origin};
+use rand::{RngCore, SeedableRng, rngs::StdRng};
 use tokio::sync::oneshot;
 
 use crate::{
-    config::Config,
+    config::{Config, ProducerId},
     error::{Failure, PutError},
     pipeline::{
         batch::{Batch, Pending, Ticket},
-        lane::{Due, Lane},
+        lane::{Cut, Due, Lane},
         limiter::{Admission, Limiter, PipelineClock},
         outage::{Outage, Permission},
         outstanding::Outstanding,
@@ -65,6 +65,11 @@ struct ShardState {
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     config: Config,
+    /// There is one if aggregates are to be compressed.
+    compressor: Option<Compressor>,
+    /// Where the numbers of lanes in marks begin. Random, so that two runs that were given the same id, against all advice,
+    /// are not taken for repeats of each other.
+    origin_lanes: u64,
     counters: Arc<Counters>,
     random: StdRng,
     started_at: Instant,
@@ -97,10 +102,14 @@ impl Pipeline {
     pub(crate) fn new(config: Config, map: &ShardMap, now: Instant, counters: Arc<Counters>, seed: u64) -> Self {
         let refresh = Refresh::new(now, config.shard_map_refresh);
         let outage = Outage::new(config.record_deadline);
+        let mut random = StdRng::seed_from_u64(seed);
+        let compressor = config.compression_level.map(Compressor::new);
         let mut pipeline = Pipeline {
             config,
+            compressor,
+            origin_lanes: random.next_u64(),
             counters,
-            random: StdRng::seed_from_u64(seed),
+            random,
             started_at: now,
             clock: PipelineClock::default(),
             shards: Vec::new(),
@@ -307,9 +316,15 @@ impl Pipeline {
             }
             return false;
         };
-        let Some(batch) = self.lanes.get_mut(index).and_then(|lane| lane.cut(now, room, &self.config)) else {
-            return false;
-        };
+        let Some(lane) = self.lanes.get_mut(index) else { return false };
+        let origin = self.config.dedupe_tag.map(|ProducerId { producer, epoch }| Origin {
+            producer,
+            epoch,
+            lane: lane.id.0.wrapping_add(self.origin_lanes),
+            counter: self.next_id,
+        });
+        let cut = Cut { now, room, origin };
+        let Some(batch) = lane.cut(cut, &self.config, self.compressor.as_mut()) else { return false };
         if batch.is_aggregate {
             count(&self.counters.aggregates, 1);
         }

@@ -60,7 +60,7 @@ impl Producer {
             budget: Arc::clone(&budget),
             counters: Arc::clone(&counters),
             ended,
-            record_bytes_max: config.record_bytes_max,
+            record_bytes_max: config.user_record_bytes_max(),
             buffer_bytes_max: config.buffer_bytes_max,
         };
         let pipeline = Pipeline::new(config, &map, asked_at, counters, rand::random());

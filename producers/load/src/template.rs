@@ -93,7 +93,12 @@ impl Template {
             publisher = screen.publisher_id,
         ));
         let gdpr_flag = page.key(if gdpr { "1" } else { "0" });
-        page.text("}}");
+        page.text("}");
+        if gdpr {
+            // What a screen's publisher says for all who pass by: a TCF string with nothing agreed to.
+            page.text(r#","user":{"consent":"CPXxRfAPXxRfAAfKABENB-CgAAAAAAAAAAYgAAAAAAAA"}"#);
+        }
+        page.text("}");
         let Page { text, display_times, prices } = page;
         Self { text, request_id, transaction_id, display_times, prices, imp_key, channel_key, gdpr_flag }
     }

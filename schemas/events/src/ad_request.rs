@@ -86,6 +86,13 @@ impl<'r, 'j> AdRequest<'r, 'j> {
         Some((geo.get("lat")?.as_f64()?, lon.as_f64()?))
     }
 
+    /// The country of the device as an ISO 3166 alpha-3 code; an alpha-2 code is read as its alpha-3 one, and what is
+    /// neither comes back as it stands.
+    pub fn country(self) -> Option<&'r str> {
+        let code = self.text(&["device", "geo", "country"])?;
+        Some(crate::country::alpha_3_of(code).unwrap_or(code))
+    }
+
     /// Whether the request is a test, which is not billable.
     pub fn is_test(self) -> bool {
         self.integer(&["test"]) == Some(1)
@@ -145,12 +152,7 @@ impl<'r> Imp<'r, '_> {
 
     /// The estimated time of display in milliseconds; a time in seconds, which is common, is read as one.
     pub fn display_ts(self) -> Option<i64> {
-        /// Below this a number of milliseconds would be before 2001, so it is seconds.
-        const SECONDS_MAX: i64 = 1_000_000_000_000;
-        let time = self.root.get("dt")?.as_f64()?;
-        #[expect(clippy::cast_possible_truncation, reason = "a float saturates, and such a time is no time anyway")]
-        let time = time as i64;
-        Some(if time < SECONDS_MAX { time.saturating_mul(1000) } else { time })
+        self.root.get("dt")?.as_f64().and_then(crate::time::millis).map(|time| time.ms)
     }
 
     /// A string at a path.

@@ -12,7 +12,7 @@ XBD XCD XCG XDR XOF XPD XPF XPT XSU XTS XUA XXX YER ZAR ZMW ZWG";
 
 /// Whether the code is an active one. Codes are upper case; anything else is not a code.
 pub fn is_active(code: &str) -> bool {
-    is_code_shaped(code) && ACTIVE.split(' ').any(|active| active == code)
+    is_code_shaped(code) && crate::code_list::contains(ACTIVE, code)
 }
 
 /// Whether the text is three upper-case letters.

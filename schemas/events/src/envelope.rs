@@ -11,24 +11,82 @@ use serde_json::value::RawValue;
 
 use crate::enriched::Enrichment;
 use crate::event_id::EventId;
+use crate::json::Json;
 
 /// Version of the envelope. Readers accept this version and older ones; members are only ever added.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventType {
     /// A screen (or site, or app) asked for an ad.
     AdRequest,
+    /// An exchange asked a bidder.
+    BidRequest,
+    /// A bidder answered, or did not.
+    BidResponse,
+    /// An imp was sold, or was not.
+    Auction,
+    /// A bidder was told that it won (`nurl`).
+    WinNotice,
+    /// A bidder was told that it lost (`lurl`).
+    LossNotice,
+    /// A bidder was told that it is billed (`burl`).
+    BillingNotice,
+    /// An ad was shown on a screen, or was not.
+    ProofOfPlay,
+    /// A sender's event was refused at the door. Written by the collector only; it becomes a failed event.
+    FailedEvent,
 }
 
 impl EventType {
+    /// The types that senders send.
+    pub const COLLECTED: [EventType; 8] = [
+        EventType::AdRequest,
+        EventType::BidRequest,
+        EventType::BidResponse,
+        EventType::Auction,
+        EventType::WinNotice,
+        EventType::LossNotice,
+        EventType::BillingNotice,
+        EventType::ProofOfPlay,
+    ];
+
     /// The name on the wire.
     pub fn name(self) -> &'static str {
         match self {
             EventType::AdRequest => "ad_request",
+            EventType::BidRequest => "bid_request",
+            EventType::BidResponse => "bid_response",
+            EventType::Auction => "auction",
+            EventType::WinNotice => "win_notice",
+            EventType::LossNotice => "loss_notice",
+            EventType::BillingNotice => "billing_notice",
+            EventType::ProofOfPlay => "proof_of_play",
+            EventType::FailedEvent => "failed_event",
         }
+    }
+
+    /// The type that senders name so.
+    pub fn collected(name: &str) -> Option<Self> {
+        Self::COLLECTED.into_iter().find(|event_type| event_type.name() == name)
+    }
+
+    /// The auction that a body of this type belongs to: `BidRequest.id`, or `auction_id` in the events around it.
+    pub fn auction_id<'b>(self, body: &'b Json<'_>) -> Option<&'b str> {
+        let key = match self {
+            EventType::AdRequest => "id",
+            EventType::BidRequest
+            | EventType::BidResponse
+            | EventType::Auction
+            | EventType::WinNotice
+            | EventType::LossNotice
+            | EventType::BillingNotice
+            | EventType::ProofOfPlay
+            | EventType::FailedEvent => "auction_id",
+        };
+        body.get(key)?.as_str().filter(|id| !id.is_empty())
     }
 }
 
@@ -44,7 +102,7 @@ pub struct Envelope<'a> {
     /// Whose event it is.
     #[serde(borrow)]
     pub tenant_id: Cow<'a, str>,
-    /// `BidRequest.id`.
+    /// `BidRequest.id`; empty for an event that belongs to no auction.
     #[serde(borrow)]
     pub auction_id: Cow<'a, str>,
     /// When the collector had the whole request: milliseconds since the epoch, UTC.
@@ -54,7 +112,7 @@ pub struct Envelope<'a> {
     pub endpoint: Cow<'a, str>,
     /// Time from the whole request to the put, in microseconds: reading and validation.
     pub handler_us: u64,
-    /// Rules that marked the event without refusing it.
+    /// Rules that marked the event without refusing it, or say how its columns were normalised.
     #[serde(default, skip_serializing_if = "Vec::is_empty", borrow)]
     pub warnings: Vec<Cow<'a, str>>,
     /// What the enrichment added; absent on the raw stream.
@@ -103,7 +161,9 @@ impl Envelope<'_> {
         serde_json::to_writer(&mut event, self)?;
         event.pop();
         event.extend_from_slice(br#","body":"#);
-        let stands_as_json = !body.contains(['\n', '\r']) && body.trim_ascii().len() == body.len();
+        // Bytes, which are searched many at a time; a search for two characters goes one by one.
+        let is_one_line = !body.as_bytes().contains(&b'\n') && !body.as_bytes().contains(&b'\r');
+        let stands_as_json = is_one_line && body.trim_ascii().len() == body.len();
         if stands_as_json && !body.starts_with('"') {
             event.extend_from_slice(body.as_bytes());
         } else {
@@ -145,6 +205,18 @@ impl<'a> Event<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn types_have_one_name_everywhere() {
+        for event_type in EventType::COLLECTED {
+            assert_eq!(serde_json::to_value(event_type).unwrap(), event_type.name());
+            assert_eq!(EventType::collected(event_type.name()), Some(event_type));
+        }
+        assert_eq!(EventType::collected("failed_event"), None);
+        let json = Json::parse(br#"{"id":"a","auction_id":"b"}"#).unwrap();
+        assert_eq!(EventType::AdRequest.auction_id(&json), Some("a"));
+        assert_eq!(EventType::Auction.auction_id(&json), Some("b"));
+    }
 
     fn envelope() -> Envelope<'static> {
         Envelope {

@@ -22,6 +22,35 @@ pub enum FailureType {
     EnrichmentFailure,
 }
 
+/// The body of an event of type `failed_event` on the raw stream: what the door refused, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal<'a> {
+    /// What kind of fault.
+    pub failure_type: FailureType,
+    /// The type of event that it was sent as.
+    #[serde(borrow)]
+    pub event_type: Cow<'a, str>,
+    /// The first rule that refuses it.
+    #[serde(borrow)]
+    pub error_code: Cow<'a, str>,
+    /// JSON pointer to the place, where there is one.
+    #[serde(borrow)]
+    pub error_path: Option<Cow<'a, str>>,
+    /// One sentence for a person; never a value of the event.
+    #[serde(borrow)]
+    pub error_message: Cow<'a, str>,
+    /// How many rules refuse it.
+    pub errors: usize,
+    /// The bytes received, in base64; the first ones of what is above the limit of size.
+    #[serde(borrow)]
+    pub payload: Cow<'a, str>,
+    /// How many bytes were received.
+    pub payload_bytes: i64,
+}
+
+/// The `processor` of failed events that were refused at the door, and so were never accepted.
+pub const PROCESSOR_INGEST: &str = "ingest";
+
 /// One line of the `failed_events` table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedEvent<'a> {

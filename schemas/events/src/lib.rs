@@ -5,6 +5,8 @@
 //! [`failed`] (what could not be processed), [`table`] (where the rows go).
 
 pub mod ad_request;
+mod code_list;
+pub mod country;
 pub mod currency;
 pub mod enriched;
 pub mod envelope;
@@ -14,5 +16,7 @@ pub mod json;
 pub mod money;
 pub mod screen;
 pub mod table;
+pub mod time;
 pub mod validate;
+pub mod venue;
 pub mod violation;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// Whether a finding refuses the event or only marks its row.
+/// What a finding does to the event: refuse it, mark its row, or only tell how its columns were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -12,6 +12,8 @@ pub enum Severity {
     Error,
     /// The event is accepted and its row carries the rule's name.
     Warning,
+    /// A known variant of the right form: columns hold the right one, the body stays as it was received.
+    Normalized,
 }
 
 /// One finding.
@@ -19,7 +21,7 @@ pub enum Severity {
 pub struct Violation {
     /// The rule, such as `imp.qty.multiplier`.
     pub code: &'static str,
-    /// Refused or marked.
+    /// Refused, marked or normalised.
     pub severity: Severity,
     /// JSON pointer (RFC 6901) to the place; empty for the whole body.
     pub path: String,

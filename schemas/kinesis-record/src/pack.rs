@@ -10,6 +10,7 @@ use md5::{Digest, Md5};
 
 use crate::{
     DIGEST_BYTES, MAGIC,
+    origin::Origin,
     wire::{aggregated, delimited_len, put_delimited_header, put_varint_field, record, varint_field_len},
 };
 
@@ -39,6 +40,7 @@ pub struct AggregateBuilder {
     records: Vec<Entry>,
     /// Bytes of the record messages, with their tags and lengths.
     records_bytes: usize,
+    origin: Option<Origin>,
 }
 
 #[derive(Debug)]
@@ -54,6 +56,11 @@ impl AggregateBuilder {
         Self::default()
     }
 
+    /// Marks the aggregate with where it comes from, in a field that readers of the format skip: 10 to 44 bytes.
+    pub fn set_origin(&mut self, origin: Origin) {
+        self.origin = Some(origin);
+    }
+
     /// How many records are in it.
     pub fn len(&self) -> usize {
         self.records.len()
@@ -66,7 +73,13 @@ impl AggregateBuilder {
 
     /// The exact number of bytes that [`encode`](AggregateBuilder::encode) returns now.
     pub fn size(&self) -> usize {
-        MAGIC.len() + self.partition_keys.bytes + self.hash_keys.bytes + self.records_bytes + DIGEST_BYTES
+        MAGIC.len() + self.message_size() + DIGEST_BYTES
+    }
+
+    /// The exact number of bytes of the message alone, without magic and digest.
+    pub(crate) fn message_size(&self) -> usize {
+        let origin_bytes = self.origin.map_or(0, |origin| origin.field_len());
+        self.partition_keys.bytes + self.hash_keys.bytes + self.records_bytes + origin_bytes
     }
 
     /// The exact number of bytes after one more such record.
@@ -139,7 +152,8 @@ impl AggregateBuilder {
         out.into()
     }
 
-    fn encode_message(&self, out: &mut Vec<u8>) {
+    /// Appends the message: key tables, records, origin.
+    pub(crate) fn encode_message(&self, out: &mut Vec<u8>) {
         for key in self.partition_keys.iter() {
             put_delimited_header(out, aggregated::PARTITION_KEY, key.len());
             out.extend_from_slice(key.as_bytes());
@@ -153,19 +167,23 @@ impl AggregateBuilder {
             let entry_bytes = entry_len(entry.partition_key, entry.hash_key, entry.data.len());
             put_delimited_header(out, aggregated::RECORD, entry_bytes);
             // proto2 `required`: index 0 and empty data are written too, or Java readers refuse the whole message.
-            put_varint_field(out, record::PARTITION_KEY_INDEX, entry.partition_key);
+            put_varint_field(out, record::PARTITION_KEY_INDEX, entry.partition_key as u64);
             if let Some(hash_key) = entry.hash_key {
-                put_varint_field(out, record::EXPLICIT_HASH_KEY_INDEX, hash_key);
+                put_varint_field(out, record::EXPLICIT_HASH_KEY_INDEX, hash_key as u64);
             }
             put_delimited_header(out, record::DATA, entry.data.len());
             out.extend_from_slice(&entry.data);
+        }
+        if let Some(origin) = &self.origin {
+            origin.encode_field(out);
         }
     }
 }
 
 /// Bytes of one record message, without its own tag and length.
 fn entry_len(partition_key: usize, hash_key: Option<usize>, data_len: usize) -> usize {
-    varint_field_len(partition_key) + hash_key.map_or(0, varint_field_len) + delimited_len(data_len)
+    let hash_key_len = hash_key.map_or(0, |index| varint_field_len(index as u64));
+    varint_field_len(partition_key as u64) + hash_key_len + delimited_len(data_len)
 }
 
 fn decimal_len(value: u128) -> usize {

@@ -12,6 +12,8 @@ pub(crate) mod aggregated {
     pub(crate) const PARTITION_KEY: u32 = 1;
     pub(crate) const EXPLICIT_HASH_KEY: u32 = 2;
     pub(crate) const RECORD: u32 = 3;
+    /// Ours, far above what the format's owner may come to use: readers of proto2 skip fields that they do not know.
+    pub(crate) const ORIGIN: u32 = 1_000;
 }
 
 /// Field numbers of `Record`, the message inside.
@@ -21,31 +23,44 @@ pub(crate) mod record {
     pub(crate) const DATA: u32 = 3;
 }
 
+/// Field numbers of the origin, the message inside [`aggregated::ORIGIN`].
+pub(crate) mod origin {
+    pub(crate) const PRODUCER: u32 = 1;
+    pub(crate) const EPOCH: u32 = 2;
+    pub(crate) const LANE: u32 = 3;
+    pub(crate) const COUNTER: u32 = 4;
+}
+
 const WIRE_VARINT: u32 = 0;
 const WIRE_FIXED_64: u32 = 1;
 const WIRE_LENGTH_DELIMITED: u32 = 2;
 const WIRE_FIXED_32: u32 = 5;
 
-/// Every field number of the format is below 16, so each tag is one byte.
+/// Every field number of the format itself is below 16, so each tag is one byte.
 pub(crate) const TAG_BYTES: usize = 1;
 
 /// Bytes of `value` as a varint, 1 to 10.
-pub(crate) fn varint_len(value: usize) -> usize {
-    let bits = usize::BITS - value.leading_zeros();
+pub(crate) fn varint_len(value: u64) -> usize {
+    let bits = u64::BITS - value.leading_zeros();
     usize::try_from(bits.div_ceil(7).max(1)).expect("at most 10")
 }
 
-/// Bytes of a length-delimited field: tag, length, content.
+/// Bytes of a length-delimited field with a tag of one byte: tag, length, content.
 pub(crate) fn delimited_len(content_len: usize) -> usize {
-    TAG_BYTES + varint_len(content_len) + content_len
+    TAG_BYTES + varint_len(content_len as u64) + content_len
 }
 
-/// Bytes of a varint field: tag, value.
-pub(crate) fn varint_field_len(value: usize) -> usize {
+/// Bytes of a varint field with a tag of one byte: tag, value.
+pub(crate) fn varint_field_len(value: u64) -> usize {
     TAG_BYTES + varint_len(value)
 }
 
-pub(crate) fn put_varint_field(out: &mut Vec<u8>, field: u32, value: usize) {
+/// Bytes of the tag of a field, whatever its number.
+pub(crate) fn tag_len(field: u32) -> usize {
+    varint_len(tag(field, WIRE_LENGTH_DELIMITED))
+}
+
+pub(crate) fn put_varint_field(out: &mut Vec<u8>, field: u32, value: u64) {
     put_varint(out, tag(field, WIRE_VARINT));
     put_varint(out, value);
 }
@@ -53,14 +68,14 @@ pub(crate) fn put_varint_field(out: &mut Vec<u8>, field: u32, value: usize) {
 /// Writes the tag and the length of a delimited field; the caller writes the content.
 pub(crate) fn put_delimited_header(out: &mut Vec<u8>, field: u32, content_len: usize) {
     put_varint(out, tag(field, WIRE_LENGTH_DELIMITED));
-    put_varint(out, content_len);
+    put_varint(out, content_len as u64);
 }
 
-fn tag(field: u32, wire_type: u32) -> usize {
-    usize::try_from(field << 3 | wire_type).expect("field numbers of the format are below 16")
+fn tag(field: u32, wire_type: u32) -> u64 {
+    u64::from(field << 3 | wire_type)
 }
 
-fn put_varint(out: &mut Vec<u8>, mut value: usize) {
+fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.put_u8(u8::try_from(value & 0x7F).expect("seven bits") | 0x80);
         value >>= 7;
@@ -93,12 +108,18 @@ pub(crate) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    /// Where the next field begins.
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+
     /// Reads the message in `range` of `bytes`. A range that does not lie inside reads as malformed.
     pub(crate) fn new(bytes: &'a [u8], range: Range<usize>) -> Self {
         Fields { bytes, at: range.start, end: range.end }
     }
 
     /// The next field and its number, or `None` at the end of the message.
+    #[inline(always)]
     pub(crate) fn next(&mut self) -> Result<Option<Field>, Malformed> {
         if self.at == self.end {
             return Ok(None);
@@ -121,7 +142,24 @@ impl<'a> Fields<'a> {
         Ok(Some((field, value)))
     }
 
+    #[inline(always)]
     fn varint(&mut self) -> Result<u64, Malformed> {
+        // Tags, most indices and short lengths are one byte; other indices and lengths mostly two.
+        match self.bytes.get(self.at..self.end) {
+            Some([low, ..]) if *low < 0x80 => {
+                self.at += 1;
+                return Ok(u64::from(*low));
+            }
+            Some([low, high, ..]) if *high < 0x80 => {
+                self.at += 2;
+                return Ok(u64::from(low & 0x7F) | u64::from(*high) << 7);
+            }
+            Some(_) | None => {}
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             if self.at == self.end {
@@ -138,6 +176,7 @@ impl<'a> Fields<'a> {
         Err(Malformed)
     }
 
+    #[inline(always)]
     fn advance(&mut self, len: usize) -> Result<Range<usize>, Malformed> {
         let start = self.at;
         let end = start.checked_add(len).filter(|end| *end <= self.end).ok_or(Malformed)?;
@@ -152,7 +191,7 @@ mod tests {
 
     #[test]
     fn varints_have_the_length_that_is_predicted() {
-        for (value, bytes) in [(0, 1), (1, 1), (127, 1), (128, 2), (16_383, 2), (16_384, 3), (usize::MAX, 10)] {
+        for (value, bytes) in [(0, 1), (1, 1), (127, 1), (128, 2), (16_383, 2), (16_384, 3), (u64::MAX, 10)] {
             let mut out = Vec::new();
             put_varint(&mut out, value);
             assert_eq!((out.len(), varint_len(value)), (bytes, bytes), "{value}");

@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod golden {
     use bytes::Bytes;
-    use kinesis_record::{AggregateBuilder, SubRecord, Unpacked, unpack};
+    use kinesis_record::{AggregateBuilder, CONTENT_BYTES_MAX, Origin, SubRecord, Unpacked, unpack, unpack_aggregate};
 
     const HIGHEST: Option<u128> = Some(u128::MAX);
     const MIDDLE: Option<u128> = Some(1 << 127);
@@ -84,5 +84,26 @@ mod golden {
             ],
             &records,
         );
+    }
+
+    /// Other libraries were seen to read it as three records and to skip the origin: `fixtures/README.md`.
+    #[test]
+    fn a_marked_aggregate() {
+        let origin = Origin { producer: 0xFEDC_BA98_7654_3210, epoch: 1_545_084_650_987, lane: 7, counter: 300 };
+        let records = [
+            record("screen-17", Some(0), b"one"),
+            record("screen-18", Some(0), b"two"),
+            record("screen-17", Some(0), b""),
+        ];
+        let mut builder = AggregateBuilder::new();
+        for record in &records {
+            builder.push(&record.partition_key, record.explicit_hash_key, record.data.clone());
+        }
+        builder.set_origin(origin);
+        let data = from_hex(include_str!("../fixtures/millrace-marked.hex"));
+        assert_eq!(builder.encode(), data);
+        let aggregate = unpack_aggregate(&data, CONTENT_BYTES_MAX).unwrap().unwrap();
+        assert_eq!(aggregate.origin(), Some(origin));
+        assert_eq!(aggregate.into_iter().collect::<Vec<_>>(), records);
     }
 }

@@ -2,10 +2,11 @@
 
 use aws_lambda_events::event::kinesis::KinesisEvent;
 use bytes::Bytes;
-use kinesis_record::AggregateBuilder;
+use kinesis_record::{AggregateBuilder, Compressor, HashRange, Origin, hash_key};
 use proptest::prelude::*;
 
-use super::{UserRecord, into_user_records, user_records, user_records_of};
+use super::{InRange, UserRecord, into_user_records, user_records, user_records_in_range, user_records_of};
+use crate::position::Position;
 
 /// An event as Lambda sends it: one plain record ("Hello, this is a test." in the documentation's example) and one
 /// aggregate of two, which another library packed.
@@ -58,6 +59,66 @@ fn a_contradictory_aggregate_is_named_and_not_split() {
     assert_eq!(&*error.sequence_number, event.records[1].kinesis.sequence_number);
     let cause = std::error::Error::source(&error).unwrap();
     assert_eq!(cause.to_string(), "sub-record 1 names partition key 1 of 1");
+}
+
+#[test]
+fn compressed_aggregates_read_like_any_other() {
+    let mut builder = AggregateBuilder::new();
+    for text in ["one", "two", "three"] {
+        builder.push("key", Some(7), Bytes::from_static(text.as_bytes()));
+    }
+    let origin = Origin { producer: 1, epoch: 2, lane: 3, counter: 4 };
+    builder.set_origin(origin);
+    let (plain, compressed) = (builder.encode(), Compressor::new(1).compress(&builder).unwrap());
+    let read = |data: &Bytes| user_records_of("lane", "12", data).unwrap();
+    assert_eq!((read(&plain).origin(), read(&compressed).origin()), (Some(origin), Some(origin)));
+    assert!(read(&plain).eq(read(&compressed)));
+    assert_eq!(read(&compressed).len(), 3);
+}
+
+#[test]
+fn reading_goes_on_in_the_middle_of_an_aggregate() {
+    let mut builder = AggregateBuilder::new();
+    for text in ["zero", "one", "two"] {
+        builder.push("key", None, Bytes::from_static(text.as_bytes()));
+    }
+    let data = builder.encode();
+    for (sequence_number, sub_sequence, expect) in [("9", 7, 0), ("10", 0, 1), ("10", 2, 3), ("11", 0, 3)] {
+        let checkpoint = Position { sequence_number: sequence_number.into(), sub_sequence };
+        let left: Vec<u32> =
+            user_records_of("lane", "10", &data).unwrap().after(&checkpoint).map(|user| user.sub_sequence).collect();
+        assert_eq!(left, (expect..3).collect::<Vec<_>>(), "{checkpoint:?}");
+    }
+}
+
+#[test]
+fn the_rule_of_the_kcl_takes_all_or_nothing() {
+    let mut builder = AggregateBuilder::new();
+    builder.push("a", None, Bytes::from_static(b"by key"));
+    builder.push("b", Some(5), Bytes::from_static(b"by hash key"));
+    let (a, b) = (hash_key("a"), 5);
+    let check = |data: &Bytes, start: u128, end: u128, expect: Option<usize>| match user_records_in_range(
+        HashRange { start, end },
+        "outer",
+        "1",
+        data,
+    )
+    .unwrap()
+    {
+        InRange::All(records) => {
+            assert_eq!(expect, None);
+            assert!(records.eq(user_records_of("outer", "1", data).unwrap()));
+        }
+        InRange::Dropped { records, first_outside } => assert_eq!((records, Some(first_outside)), (2, expect)),
+    };
+    for data in [builder.encode(), Compressor::new(1).compress(&builder).unwrap()] {
+        check(&data, 0, u128::MAX, None);
+        check(&data, b, a, None);
+        check(&data, b + 1, a, Some(1));
+        check(&data, 0, a - 1, Some(0));
+    }
+    // A plain record is handed out, wherever it landed.
+    check(&Bytes::from_static(b"plain"), 0, 0, None);
 }
 
 proptest! {

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use aws_config::SdkConfig;
 use chrono::DateTime;
+use events::failed::PROCESSOR_INGEST;
+use events::table::EVENT_TABLES;
 
 use super::HOUR_MS;
 use crate::names;
@@ -14,7 +16,7 @@ use crate::names;
 pub struct TableCounts {
     rows: BTreeMap<i64, u64>,
     failed: BTreeMap<i64, u64>,
-    /// Rows of `ad_requests` beyond the first with the same `event_id`.
+    /// Rows beyond the first with the same `event_id` in their table.
     pub repeated_rows: u64,
 }
 
@@ -49,36 +51,38 @@ pub(super) async fn count(aws: &SdkConfig, from_ts: i64) -> anyhow::Result<Table
     let from = DateTime::from_timestamp_millis(from_ts).context("the first hour is no time")?;
     let (day, time) = (from.format("%Y-%m-%d"), from.format("%Y-%m-%d %H:%M:%S"));
     let hour_of = "CAST(to_unixtime(date_trunc('hour', received_ts)) AS bigint)";
-    let rows = format!(
-        "SELECT {hour_of} AS hour_s, count(*) AS n FROM ad_requests \
-         WHERE event_date >= DATE '{day}' AND received_ts >= TIMESTAMP '{time}' GROUP BY 1"
-    );
-    let distinct = format!(
-        "SELECT count(*) - count(DISTINCT event_id) AS repeated FROM ad_requests \
-         WHERE event_date >= DATE '{day}' AND received_ts >= TIMESTAMP '{time}'"
-    );
-    let failed = format!(
-        "SELECT {hour_of} AS hour_s, count(DISTINCT failed_event_id) AS n FROM failed_events \
-         WHERE event_date >= DATE '{day}' AND received_ts >= TIMESTAMP '{time}' GROUP BY 1"
-    );
+    let since = format!("event_date >= DATE '{day}' AND received_ts >= TIMESTAMP '{time}'");
     let athena = names::athena(aws);
-    let repeated = athena.run(&distinct).await.context("count repeated rows")?;
-    let repeated_rows = repeated.rows.first().and_then(|row| number(row.first())).context("a count has no number")?;
-    Ok(TableCounts {
-        rows: by_hour(&athena.run(&rows).await.context("count the rows of ad_requests")?.rows)?,
-        failed: by_hour(&athena.run(&failed).await.context("count the failed events")?.rows)?,
-        repeated_rows,
-    })
+    let (mut rows, mut repeated_rows) = (BTreeMap::new(), 0);
+    for table in EVENT_TABLES {
+        let name = table.name;
+        let sql = format!(
+            "SELECT {hour_of} AS hour_s, count(*) AS n FROM {name} \
+             WHERE {since} GROUP BY 1"
+        );
+        let answer = athena.run(&sql).await.with_context(|| format!("count the rows of {name}"))?;
+        by_hour(&mut rows, &answer.rows)?;
+        let distinct = format!("SELECT count(*) - count(DISTINCT event_id) AS repeated FROM {name} WHERE {since}");
+        let answer = athena.run(&distinct).await.with_context(|| format!("count the repeated rows of {name}"))?;
+        let repeated: u64 = answer.rows.first().and_then(|row| number(row.first())).context("a count has no number")?;
+        repeated_rows += repeated;
+    }
+    let sql = format!(
+        "SELECT {hour_of} AS hour_s, count(DISTINCT failed_event_id) AS n FROM failed_events \
+         WHERE {since} AND processor <> '{PROCESSOR_INGEST}' GROUP BY 1"
+    );
+    let mut failed = BTreeMap::new();
+    by_hour(&mut failed, &athena.run(&sql).await.context("count the failed events")?.rows)?;
+    Ok(TableCounts { rows, failed, repeated_rows })
 }
 
-fn by_hour(rows: &[Vec<Option<String>>]) -> anyhow::Result<BTreeMap<i64, u64>> {
-    let mut counts = BTreeMap::new();
+fn by_hour(counts: &mut BTreeMap<i64, u64>, rows: &[Vec<Option<String>>]) -> anyhow::Result<()> {
     for row in rows {
         let hour_s: i64 = number(row.first()).context("an hour is no number")?;
         let count: u64 = number(row.get(1)).context("a count is no number")?;
         *counts.entry((hour_s * 1000).div_euclid(HOUR_MS) * HOUR_MS).or_default() += count;
     }
-    Ok(counts)
+    Ok(())
 }
 
 fn number<N: std::str::FromStr>(cell: Option<&Option<String>>) -> Option<N> {

@@ -8,7 +8,7 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::error::ProvideErrorMetadata as _;
 use aws_sdk_kinesis::types::{Record, ShardIteratorType};
 use bytes::Bytes;
-use events::envelope::Event;
+use events::envelope::{Event, EventType};
 use events::event_id::EventId;
 
 use super::HOUR_MS;
@@ -63,6 +63,8 @@ impl Tally {
         };
         for user_record in user_records {
             match Event::read(&user_record.data) {
+                // What the door refused was never accepted; it is not counted among the failed events either.
+                Ok(event) if event.envelope.event_type == EventType::FailedEvent => {}
                 Ok(event) => self.add(*event.envelope.event_id.as_bytes(), event.envelope.received_ts),
                 Err(_) => {
                     // Not an event: the enrichment files it as a failed event, by its place on the stream.

@@ -58,6 +58,18 @@ impl ShardReader {
         Position::at(self.tail().next_counter)
     }
 
+    /// The first record that arrived at `arrival_ms` or later, or the one that comes next.
+    ///
+    /// # Errors
+    /// When the disk refuses, or a record's checksum is wrong.
+    pub async fn position_at(&self, arrival_ms: i64) -> Result<Position, LogError> {
+        let log = self.log.clone();
+        match tokio::task::spawn_blocking(move || log.counter_at(arrival_ms)).await {
+            Ok(counter) => counter.map(Position::at),
+            Err(error) => Err(self.log.io_error(std::io::Error::other(error))),
+        }
+    }
+
     /// Where the shard ends now, and whether it has ended for good.
     pub fn tail(&self) -> Tail {
         self.log.tail()

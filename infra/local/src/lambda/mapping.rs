@@ -11,11 +11,11 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Clock;
-use crate::kinesis::{ShardDescription, ShardReader, Stream};
+use crate::kinesis::{LogError, ShardDescription, ShardReader, Stream};
 
-use super::checkpoint::Checkpoints;
-use super::poller::{Ended, Function, Poller};
+use super::checkpoint::{Checkpoint, Checkpoints};
+use super::event_source::StartingPosition;
+use super::poller::{Ended, Plan, Poller};
 use super::progress::{MappingProgress, Progress};
 
 /// The pause before a poller that failed is started again.
@@ -38,10 +38,9 @@ pub struct Mapping {
 }
 
 struct Inner {
-    function: Function,
+    plan: Plan,
     stream: Stream,
     checkpoints: Checkpoints,
-    clock: Clock,
     progress: Arc<Progress>,
     stop: CancellationToken,
     /// Cancelled when the supervisor has ended.
@@ -51,17 +50,16 @@ struct Inner {
 
 impl fmt::Debug for Mapping {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Mapping").field("mapping", &self.inner.function.mapping).finish_non_exhaustive()
+        formatter.debug_struct("Mapping").field("mapping", &self.inner.plan.mapping).finish_non_exhaustive()
     }
 }
 
 impl Mapping {
-    pub(super) fn start(function: Function, stream: Stream, checkpoints: Checkpoints, clock: Clock) -> Self {
+    pub(super) fn start(plan: Plan, stream: Stream, checkpoints: Checkpoints) -> Self {
         let inner = Arc::new(Inner {
-            function,
+            plan,
             stream,
             checkpoints,
-            clock,
             progress: Arc::new(Progress::new()),
             stop: CancellationToken::new(),
             stopped: CancellationToken::new(),
@@ -70,25 +68,30 @@ impl Mapping {
         let supervisor = Arc::clone(&inner);
         tokio::spawn(async move {
             let _at_the_end = supervisor.stopped.clone().drop_guard();
+            let writing = tokio::spawn(supervisor.checkpoints.clone().run());
             supervise(&supervisor).await;
+            supervisor.checkpoints.close().await;
+            if let Err(error) = writing.await {
+                tracing::error!(%error, mapping = supervisor.plan.mapping.name, "the checkpoints did not end well");
+            }
         });
         Self { inner }
     }
 
     /// The mapping's name.
     pub fn name(&self) -> &str {
-        &self.inner.function.mapping.name
+        &self.inner.plan.mapping.name
     }
 
     /// How far it has come.
     pub fn progress(&self) -> MappingProgress {
         let progress = &self.inner.progress;
         let waiting_records = progress.lag(&ends(&self.inner.stream));
-        let now_ms = self.inner.clock.now_ms();
+        let now_ms = self.inner.plan.clock.now_ms();
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         MappingProgress {
             name: self.name().to_owned(),
-            stream: self.inner.function.mapping.stream.clone(),
+            stream: self.inner.plan.mapping.stream.clone(),
             waiting_records,
             lag_ms: progress
                 .waiting_since_ms()
@@ -97,6 +100,8 @@ impl Mapping {
             errors: count(&progress.errors),
             records: count(&progress.records),
             records_discarded: count(&progress.records_discarded),
+            records_filtered: count(&progress.records_filtered),
+            throttles: count(&progress.throttles),
             in_flight: count(&progress.in_flight),
         }
     }
@@ -159,11 +164,11 @@ async fn supervise(inner: &Inner) {
     let mut pollers = Pollers::default();
     while !inner.stop.is_cancelled() {
         if inner.stream.is_deleted() {
-            tracing::warn!(mapping = inner.function.mapping.name, "the stream of an event source mapping is deleted");
+            tracing::warn!(mapping = inner.plan.mapping.name, "the stream of an event source mapping is deleted");
             inner.stop.cancel();
             break;
         }
-        let must_retry = pollers.start_due(inner).is_err();
+        let must_retry = pollers.start_due(inner).await.is_err();
         tokio::select! {
             () = inner.stop.cancelled() => {}
             () = changes.next() => {}
@@ -176,7 +181,7 @@ async fn supervise(inner: &Inner) {
 
 impl Pollers {
     /// Starts the pollers of all shards that are due. An error is logged; the caller tries again after a pause.
-    fn start_due(&mut self, inner: &Inner) -> std::io::Result<()> {
+    async fn start_due(&mut self, inner: &Inner) -> Result<(), LogError> {
         let shards = inner.stream.shards();
         let listed: BTreeSet<u64> = shards.iter().map(|shard| shard.description().number).collect();
         // By number, so that a parent's checkpoint is read before its children are judged.
@@ -186,19 +191,18 @@ impl Pollers {
             if self.finished.contains(&number) || self.running.values().any(|running| *running == number) {
                 continue;
             }
-            let checkpoint = inner.checkpoints.read(description).inspect_err(|error| {
-                let mapping = inner.function.mapping.name.as_str();
-                tracing::error!(%error, mapping, shard = description.id(), "cannot read a checkpoint");
-            })?;
-            let next_counter = checkpoint.map_or(shard.horizon().counter(), |checkpoint| checkpoint.next_counter);
-            let shard_progress = inner.progress.shard(number, next_counter);
-            if checkpoint.is_some_and(|checkpoint| checkpoint.is_finished) {
+            let begins_at = match inner.checkpoints.read(description) {
+                Some(checkpoint) => checkpoint,
+                None => first_checkpoint(inner, &shard).await?,
+            };
+            let shard_progress = inner.progress.shard(number, begins_at.next_counter);
+            if begins_at.is_finished {
                 self.finished.insert(number);
             } else if is_due(description, &listed, &self.finished) {
                 let poller = Poller {
-                    function: inner.function.clone(),
-                    stream_arn: inner.stream.arn(),
+                    plan: inner.plan.clone(),
                     shard,
+                    begins_at,
                     checkpoints: inner.checkpoints.clone(),
                     progress: Arc::clone(&inner.progress),
                     shard_progress,
@@ -216,12 +220,38 @@ impl Pollers {
             Ok((id, Ended::Finished)) => self.finished.extend(self.running.remove(&id)),
             Ok((id, Ended::Stopped)) => drop(self.running.remove(&id)),
             Err(error) => {
-                tracing::error!(%error, mapping = inner.function.mapping.name, "a poller died; it starts again");
+                tracing::error!(%error, mapping = inner.plan.mapping.name, "a poller died; it starts again");
                 self.running.remove(&error.id());
                 tokio::time::sleep(RESTART_PAUSE).await;
             }
         }
     }
+}
+
+/// A new mapping that starts at the latest record leaves what is there now behind: in each shard a checkpoint at its
+/// end, on disk before any poller runs, so that a restart does not skip what came in between. Blocks.
+pub(super) fn begin_at_the_end(stream: &Stream, checkpoints: &Checkpoints) -> std::io::Result<()> {
+    for (shard, next_counter) in ends(stream) {
+        let is_finished = shard.tail().is_closed;
+        checkpoints.note(shard.description(), Checkpoint { next_counter, is_finished, window: None });
+    }
+    checkpoints.rewrite()
+}
+
+/// Where a mapping begins in a shard that it knows nothing of.
+async fn first_checkpoint(inner: &Inner, shard: &ShardReader) -> Result<Checkpoint, LogError> {
+    let next_counter = match inner.plan.mapping.starting_position {
+        // The shards that were there at the beginning have their checkpoints; later ones are read whole.
+        StartingPosition::TrimHorizon | StartingPosition::Latest => shard.horizon().counter(),
+        StartingPosition::AtTimestamp { at_ms } => {
+            let found = shard.position_at(at_ms).await.inspect_err(|error| {
+                let mapping = inner.plan.mapping.name.as_str();
+                tracing::error!(%error, mapping, shard = shard.description().id(), "cannot find where to begin");
+            });
+            found?.counter()
+        }
+    };
+    Ok(Checkpoint { next_counter, is_finished: false, window: None })
 }
 
 /// Whether a shard may be read: each of its parents is handled to its end, or its records are kept no more.

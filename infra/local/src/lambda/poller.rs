@@ -1,37 +1,42 @@
-//! One shard of a mapping: read, close a batch, invoke, and go on or try again.
+//! One shard of a mapping: the reading and calling around the decisions of [`Shard`].
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use aws_lambda_events::event::kinesis::KinesisEvent;
-use aws_lambda_events::event::streams::KinesisEventResponse;
-use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::kinesis::{LogError, Position, Record, SequenceNumber, ShardReader};
+use crate::clock::Clock;
+use crate::kinesis::{LogError, Position, ShardReader, Tail};
+use crate::s3::S3;
 
-use super::batch::{self, Backlog};
+use super::EventSourceMapping;
+use super::batch::BatchLimits;
 use super::checkpoint::{Checkpoint, Checkpoints};
-use super::decision::{Verdict, backoff, decide};
+use super::decision::backoff;
+use super::destination::{Discarded, OnFailure};
+use super::filter::Filters;
 use super::progress::{Progress, ShardProgress};
-use super::{EventSourceMapping, Handler};
+use super::shard::{Condition, Now, Outcome, Policy, Shard, Step};
+use super::target::{Caller, Ended as InvocationEnded, InvocationError};
 
-/// The function, how it is called, and what bounds its invocations.
-#[derive(Clone)]
-pub(super) struct Function {
+/// What the pollers of a mapping share.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
     pub(super) mapping: EventSourceMapping,
-    pub(super) handler: Handler,
-    pub(super) concurrency: Arc<Semaphore>,
+    pub(super) caller: Caller,
+    pub(super) filters: Filters,
+    pub(super) s3: S3,
+    pub(super) clock: Clock,
 }
 
 /// Reads one shard. Everything but the shard's own state is shared with the mapping's other pollers.
 pub(super) struct Poller {
-    pub(super) function: Function,
-    pub(super) stream_arn: String,
+    pub(super) plan: Plan,
     pub(super) shard: ShardReader,
+    pub(super) begins_at: Checkpoint,
     pub(super) checkpoints: Checkpoints,
     pub(super) progress: Arc<Progress>,
     pub(super) shard_progress: Arc<ShardProgress>,
@@ -49,200 +54,279 @@ pub(super) enum Ended {
     Stopped,
 }
 
-/// How an invocation went wrong.
-#[derive(Debug, thiserror::Error)]
-enum InvocationError {
-    #[error("the function panicked")]
-    Panic(#[source] tokio::task::JoinError),
-    #[error("the function did not answer within {timeout:?}")]
-    Timeout { timeout: Duration },
-    #[error("the function failed: {0:#}")]
-    Function(anyhow::Error),
-    #[error("the function reported that its whole batch failed")]
-    Reported,
+/// A step that has ended.
+enum Done {
+    Invoked { lane: usize, ended: InvocationEnded },
+    Discarded { lane: usize, is_kept: bool },
+}
+
+/// The poller at work.
+struct Work {
+    poller: Poller,
+    core: Shard,
+    running: JoinSet<Done>,
+    /// The request id of each lane's last invocation.
+    request_ids: Vec<Option<String>>,
+    tail: watch::Receiver<Tail>,
+    failed_reads: u32,
+    /// After a failed read, when the next one is.
+    read_at: Option<Instant>,
+    noted: Checkpoint,
 }
 
 impl Poller {
-    /// Runs until the shard ends or the mapping is stopped; an invocation under way is waited for.
-    pub(super) async fn run(mut self) -> Ended {
-        let mapping = &self.function.mapping;
-        let mut backlog = Backlog::new(mapping.batch_size, mapping.payload_bytes_max, &self.stream_arn);
-        let mut position = Position::at(self.shard_progress.next());
-        loop {
-            let collected =
-                self.stop.clone().run_until_cancelled_owned(self.collect(&mut backlog, &mut position)).await;
-            match collected {
-                None => return Ended::Stopped,
-                Some(false) => {
-                    self.checkpoint(position.counter(), true).await;
-                    return Ended::Finished;
-                }
-                Some(true) => {}
-            }
-            if !self.handle(backlog.take()).await {
-                return Ended::Stopped;
-            }
-        }
+    /// Runs until the shard ends or the mapping is stopped; invocations under way are waited for.
+    pub(super) async fn run(self) -> Ended {
+        let mapping = &self.plan.mapping;
+        let arn_bytes = self.plan.caller.stream_arn.len();
+        let millis = |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        let policy = Policy {
+            limits: BatchLimits { records: mapping.batch_size, payload_bytes: mapping.payload_bytes_max, arn_bytes },
+            batching_window: mapping.batching_window,
+            lanes: mapping.parallelization_factor,
+            is_bisecting: mapping.bisect_batch_on_function_error,
+            is_reporting: mapping.report_batch_item_failures,
+            retries_max: mapping.maximum_retry_attempts,
+            age_ms_max: mapping.maximum_record_age.map(millis),
+            window_ms: mapping.tumbling_window.map(millis),
+            shard_id: self.shard.description().id(),
+        };
+        let lanes = policy.lanes;
+        let begins_at = self.begins_at.clone();
+        let work = Work {
+            core: Shard::new(policy, begins_at.next_counter, begins_at.window.clone()),
+            running: JoinSet::new(),
+            request_ids: vec![None; lanes],
+            tail: self.shard.watch(),
+            failed_reads: 0,
+            read_at: None,
+            noted: begins_at,
+            poller: self,
+        };
+        work.run().await
     }
+}
 
-    /// Reads until a batch is full or its window is over. Returns false when the shard has ended and nothing is left.
-    async fn collect(&mut self, backlog: &mut Backlog, position: &mut Position) -> bool {
-        let mut tail = self.shard.watch();
-        let mut failed_reads = 0;
-        let mut window_end = None;
-        while !backlog.is_full() {
-            let seen = *tail.borrow_and_update();
-            match self.shard.read(*position, backlog.room()).await {
-                Ok(read) => {
-                    failed_reads = 0;
-                    *position = read.next;
-                    backlog.extend(read.records);
-                }
-                Err(error) => {
-                    failed_reads += 1;
-                    self.log_read_error(&error, failed_reads);
-                    sleep(backoff(failed_reads, rand::random())).await;
-                    continue;
-                }
-            }
-            if position.counter() < seen.next_counter {
-                continue;
-            }
-            if seen.is_closed {
-                return !backlog.is_empty();
-            }
-            if backlog.is_empty() {
-                // Fails only when the log is gone, and then the stream's deletion stops this mapping.
-                let _more = tail.changed().await;
-                continue;
-            }
-            let window = self.function.mapping.batching_window;
-            let end = *window_end.get_or_insert_with(|| Instant::now() + window);
-            if *self.is_draining.borrow() || !self.wait_for_more(&mut tail, end).await {
+impl Work {
+    async fn run(mut self) -> Ended {
+        let stop = self.poller.stop.clone();
+        while !stop.is_cancelled() {
+            if stop.run_until_cancelled(self.read()).await.is_none() {
                 break;
             }
-        }
-        true
-    }
-
-    /// Waits for more records until the window's end. Returns whether any may have come.
-    async fn wait_for_more(&mut self, tail: &mut watch::Receiver<crate::kinesis::Tail>, end: Instant) -> bool {
-        let more = async {
+            let is_draining = *self.poller.is_draining.borrow_and_update();
+            while let Some(step) = self.core.next_step(self.now(), is_draining) {
+                self.start(step);
+            }
+            let is_finished = self.core.is_finished();
+            self.note(is_finished);
+            if is_finished {
+                return Ended::Finished;
+            }
             tokio::select! {
-                _ = tail.changed() => true,
-                _ = self.is_draining.wait_for(|is_draining| *is_draining) => false,
+                () = stop.cancelled() => break,
+                () = self.wait() => {}
             }
-        };
-        timeout_at(end, more).await.unwrap_or(false)
+        }
+        while let Some(done) = self.running.join_next().await {
+            self.apply(done);
+        }
+        self.note(false);
+        Ended::Stopped
     }
 
-    /// Invokes until each record of the batch is handled or given up. Returns false when stopped before that.
-    async fn handle(&self, mut batch: Vec<Record>) -> bool {
-        let mapping = &self.function.mapping;
-        let mut failed_attempts: u32 = 0;
-        while let Some(first) = batch.first() {
-            let end = first.sequence_number.counter() + u64::try_from(batch.len()).unwrap_or(0);
-            self.shard_progress.waits_since(first.arrival_ms);
-            let sequence_numbers: Vec<SequenceNumber> = batch.iter().map(|record| record.sequence_number).collect();
-            let event = batch::event(&batch, &self.stream_arn);
-            let result = self.invoke(event).await.and_then(|response| {
-                match decide(&response, &sequence_numbers, mapping.report_batch_item_failures) {
-                    Verdict::Success => Ok(batch.len()),
-                    Verdict::Partial { done } => Ok(done),
-                    Verdict::Failure => Err(InvocationError::Reported),
-                }
-            });
-            match result {
-                Ok(done) => {
-                    self.progress.records.fetch_add(u64::try_from(done).unwrap_or(0), Ordering::Relaxed);
-                    if done < batch.len() {
-                        self.progress.errors.fetch_add(1, Ordering::Relaxed);
+    /// Reads what is there, while there is room for it.
+    async fn read(&mut self) {
+        if self.read_at.take_if(|at| *at <= Instant::now()).is_some() || self.read_at.is_none() {
+            let tail = *self.tail.borrow_and_update();
+            self.core.note_tail(tail.next_counter, tail.is_closed);
+            while let Some(room) = self.core.room() {
+                match self.poller.shard.read(Position::at(self.core.read_to()), room).await {
+                    Ok(read) => {
+                        self.failed_reads = 0;
+                        let mut records = read.records;
+                        let before = records.len();
+                        records.retain(|record| self.poller.plan.filters.pass(record));
+                        let filtered = u64::try_from(before - records.len()).unwrap_or(0);
+                        self.poller.progress.records_filtered.fetch_add(filtered, Ordering::Relaxed);
+                        let now = self.now();
+                        self.core.extend(records, read.next.counter(), now);
                     }
-                    batch.drain(..done);
-                    self.checkpoint(end - u64::try_from(batch.len()).unwrap_or(0), false).await;
-                    // The rest is a batch of its own, whose attempts begin anew, after a pause as for any failure.
-                    failed_attempts = u32::from(!batch.is_empty());
-                }
-                Err(error) => {
-                    self.progress.errors.fetch_add(1, Ordering::Relaxed);
-                    failed_attempts = failed_attempts.saturating_add(1);
-                    let is_last = mapping.maximum_retry_attempts.is_some_and(|retries| failed_attempts > retries);
-                    self.log_failure(&error, &batch, failed_attempts, is_last);
-                    if is_last {
-                        let given_up = u64::try_from(batch.len()).unwrap_or(0);
-                        self.progress.records_discarded.fetch_add(given_up, Ordering::Relaxed);
-                        self.checkpoint(end, false).await;
-                        return true;
+                    Err(error) => {
+                        self.failed_reads += 1;
+                        self.log_read_error(&error);
+                        self.read_at = Some(Instant::now() + backoff(self.failed_reads, rand::random()));
+                        return;
                     }
                 }
             }
-            if !batch.is_empty() {
-                let pause = sleep(backoff(failed_attempts, rand::random()));
-                if self.stop.run_until_cancelled(pause).await.is_none() {
-                    return false;
+        }
+    }
+
+    /// Waits for the end of a step, for more records, or until something is due.
+    async fn wait(&mut self) {
+        let now = self.now();
+        let wake_at = self.core.wake_at(now).map(Instant::from_std);
+        let wake_at = wake_at.into_iter().chain(self.read_at).min();
+        let wants_more = self.core.wants_more();
+        let done = tokio::select! {
+            Some(done) = self.running.join_next() => Some(done),
+            // Fails only when the log is gone, and then the stream's deletion stops this mapping.
+            Ok(()) = self.tail.changed(), if wants_more => None,
+            Ok(()) = self.poller.is_draining.changed() => None,
+            () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => None,
+            else => std::future::pending().await,
+        };
+        if let Some(done) = done {
+            self.apply(done);
+        }
+        while let Some(done) = self.running.try_join_next() {
+            self.apply(done);
+        }
+    }
+
+    fn start(&mut self, step: Step) {
+        match step {
+            Step::Invoke { lane, window } => {
+                let caller = self.poller.plan.caller.clone();
+                let event = caller.event(self.core.batch(lane), window.as_ref());
+                self.poller.progress.in_flight.fetch_add(1, Ordering::Relaxed);
+                self.running.spawn(async move { Done::Invoked { lane, ended: caller.call(event).await } });
+            }
+            Step::Discard { lane, condition, invocations } => self.discard(lane, condition, invocations),
+        }
+    }
+
+    fn discard(&mut self, lane: usize, condition: Condition, invocations: u32) {
+        let discarded = Discarded {
+            mapping_id: self.poller.checkpoints.mapping_id(),
+            function_arn: self.poller.plan.caller.function_arn(),
+            stream_arn: self.poller.plan.caller.stream_arn.clone(),
+            shard_id: self.poller.shard.description().id(),
+            condition,
+            invocations,
+            request_id: self.request_ids.get(lane).cloned().flatten().filter(|_| invocations > 0),
+            records: self.core.batch(lane).to_vec(),
+        };
+        let mapping = self.poller.plan.mapping.name.clone();
+        tracing::error!(
+            mapping,
+            shard = discarded.shard_id,
+            from = discarded.records.first().map(|record| record.sequence_number.to_string()),
+            records = discarded.records.len(),
+            condition = condition.text(),
+            invocations,
+            "gave up a batch"
+        );
+        let (destination, s3) = (self.poller.plan.mapping.on_failure.clone(), self.poller.plan.s3.clone());
+        let now_ms = self.poller.plan.clock.now_ms();
+        self.running.spawn(async move {
+            let is_kept = match destination {
+                None => true,
+                Some(destination) => keep(&discarded, &destination, &s3, now_ms, &mapping).await,
+            };
+            Done::Discarded { lane, is_kept }
+        });
+    }
+
+    fn apply(&mut self, done: Result<Done, tokio::task::JoinError>) {
+        let progress = Arc::clone(&self.poller.progress);
+        let now = self.now();
+        match done {
+            Ok(Done::Invoked { lane, ended }) => {
+                progress.in_flight.fetch_sub(1, Ordering::Relaxed);
+                let outcome = self.outcome(lane, ended);
+                let is_throttled = matches!(outcome, Outcome::Throttled);
+                let effect = self.core.invoked(lane, outcome, now, rand::random());
+                progress.invocations.fetch_add(u64::from(!is_throttled), Ordering::Relaxed);
+                progress.throttles.fetch_add(u64::from(is_throttled), Ordering::Relaxed);
+                progress.errors.fetch_add(u64::from(effect.is_error), Ordering::Relaxed);
+                progress.records.fetch_add(u64::try_from(effect.handled).unwrap_or(0), Ordering::Relaxed);
+            }
+            Ok(Done::Discarded { lane, is_kept }) => {
+                let given_up = self.core.discarded(lane, is_kept, now, rand::random());
+                progress.records_discarded.fetch_add(u64::try_from(given_up).unwrap_or(0), Ordering::Relaxed);
+            }
+            // Steps catch the panics of functions; one of their own leaves a lane that nobody finishes. The poller
+            // ends, and the mapping starts another from its checkpoint.
+            Err(error) => {
+                if let Ok(panic) = error.try_into_panic() {
+                    std::panic::resume_unwind(panic);
                 }
             }
         }
-        true
     }
 
-    /// Calls the function once. A panic or a timeout is this invocation's failure and nothing else's.
-    async fn invoke(&self, event: KinesisEvent) -> Result<KinesisEventResponse, InvocationError> {
-        let _permit = self.function.concurrency.acquire().await.expect("the semaphore is never closed");
-        self.progress.in_flight.fetch_add(1, Ordering::Relaxed);
-        let handler = Arc::clone(&self.function.handler);
-        let mut invocation = tokio::spawn(async move { handler(event).await });
-        let limit = self.function.mapping.timeout;
-        let result = match timeout(limit, &mut invocation).await {
-            Ok(Ok(Ok(response))) => Ok(response),
-            Ok(Ok(Err(error))) => Err(InvocationError::Function(error)),
-            Ok(Err(error)) => Err(InvocationError::Panic(error)),
-            Err(_elapsed) => {
-                invocation.abort();
-                Err(InvocationError::Timeout { timeout: limit })
+    fn outcome(&mut self, lane: usize, ended: InvocationEnded) -> Outcome {
+        let InvocationEnded { request_id, result } = ended;
+        let outcome = match result {
+            Ok(report) => Outcome::Answered(report),
+            Err(InvocationError::Throttled(throttle)) => {
+                let mapping = self.poller.plan.mapping.name.as_str();
+                tracing::warn!(mapping, reason = throttle.reason(), "an invocation was throttled");
+                return Outcome::Throttled;
+            }
+            Err(error) => {
+                let batch = self.core.batch(lane);
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    mapping = self.poller.plan.mapping.name,
+                    shard = self.poller.shard.description().id(),
+                    from = batch.first().map(|record| record.sequence_number.to_string()),
+                    records = batch.len(),
+                    request_id,
+                    "an invocation failed"
+                );
+                Outcome::Failed
             }
         };
-        self.progress.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.progress.invocations.fetch_add(1, Ordering::Relaxed);
-        result
-    }
-
-    /// Makes the position durable, then shows it. One that cannot be kept only means that more comes again.
-    async fn checkpoint(&self, next_counter: u64, is_finished: bool) {
-        let (checkpoints, description) = (self.checkpoints.clone(), self.shard.description().clone());
-        let checkpoint = Checkpoint { next_counter, is_finished };
-        let write = tokio::task::spawn_blocking(move || checkpoints.write(&description, checkpoint));
-        if let Err(error) = write.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
-            tracing::error!(
-                %error,
-                mapping = self.function.mapping.name,
-                shard = self.shard.description().id(),
-                "cannot keep a checkpoint; after a restart its records come again"
-            );
+        if let Some(last) = self.request_ids.get_mut(lane) {
+            *last = Some(request_id);
         }
-        self.progress.moved(&self.shard_progress, next_counter);
+        outcome
     }
 
-    fn log_failure(&self, error: &InvocationError, batch: &[Record], failed_attempts: u32, is_last: bool) {
-        let mapping = self.function.mapping.name.as_str();
-        let shard = self.shard.description().id();
-        let from = batch.first().map(|record| record.sequence_number.to_string());
-        let error = error as &dyn std::error::Error;
-        let records = batch.len();
-        if is_last {
-            tracing::error!(error, mapping, shard, from, records, failed_attempts, "gave up a batch");
-        } else {
-            tracing::warn!(error, mapping, shard, from, records, failed_attempts, "an invocation failed");
+    /// Shows how far it has come, and has it written.
+    fn note(&mut self, is_finished: bool) {
+        let next_counter = self.core.low_water();
+        self.poller.shard_progress.waits_since(self.core.waiting_since_ms().unwrap_or(0));
+        let noted = (self.noted.next_counter, self.noted.is_finished, self.noted.window.as_ref());
+        if noted == (next_counter, is_finished, self.core.window()) {
+            return;
         }
+        let checkpoint = Checkpoint { next_counter, is_finished, window: self.core.window().cloned() };
+        self.poller.checkpoints.note(self.poller.shard.description(), checkpoint.clone());
+        self.poller.progress.moved(&self.poller.shard_progress, next_counter);
+        self.noted = checkpoint;
     }
 
-    fn log_read_error(&self, error: &LogError, failed_reads: u32) {
+    fn now(&self) -> Now {
+        Now { instant: Instant::now().into_std(), ms: self.poller.plan.clock.now_ms() }
+    }
+
+    fn log_read_error(&self, error: &LogError) {
         tracing::error!(
             error = error as &dyn std::error::Error,
-            mapping = self.function.mapping.name,
-            shard = self.shard.description().id(),
-            failed_reads,
+            mapping = self.poller.plan.mapping.name,
+            shard = self.poller.shard.description().id(),
+            failed_reads = self.failed_reads,
             "cannot read a shard"
         );
+    }
+}
+
+/// Puts given-up records into their destination. Whether that worked.
+async fn keep(discarded: &Discarded, destination: &OnFailure, s3: &S3, now_ms: i64, mapping: &str) -> bool {
+    match discarded.keep(destination, s3, now_ms).await {
+        Ok(()) => true,
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(
+                error,
+                mapping,
+                "cannot keep given-up records in the on-failure destination; it is tried again"
+            );
+            false
+        }
     }
 }

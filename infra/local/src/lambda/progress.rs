@@ -25,8 +25,12 @@ pub struct MappingProgress {
     pub errors: u64,
     /// Records handled.
     pub records: u64,
-    /// Records given up after their last attempt.
+    /// Records given up: their attempts were used up, or they were too old or too large.
     pub records_discarded: u64,
+    /// Records that no filter let through.
+    pub records_filtered: u64,
+    /// Invocations that were put off for want of concurrency.
+    pub throttles: u64,
     /// Invocations under way now.
     pub in_flight: u64,
 }
@@ -38,6 +42,8 @@ pub(super) struct Progress {
     pub(super) errors: AtomicU64,
     pub(super) records: AtomicU64,
     pub(super) records_discarded: AtomicU64,
+    pub(super) records_filtered: AtomicU64,
+    pub(super) throttles: AtomicU64,
     pub(super) in_flight: AtomicU64,
     /// By shard number. Held for look-ups and additions only.
     shards: Mutex<BTreeMap<u64, Arc<ShardProgress>>>,
@@ -49,7 +55,7 @@ pub(super) struct Progress {
 #[derive(Debug)]
 pub(super) struct ShardProgress {
     next_counter: AtomicU64,
-    /// The arrival of the first record that is being handled; 0 for none.
+    /// The arrival of the first record that was read and is not handled; 0 for none.
     waiting_since_ms: AtomicI64,
 }
 
@@ -61,6 +67,8 @@ impl Progress {
             errors: zero(),
             records: zero(),
             records_discarded: zero(),
+            records_filtered: zero(),
+            throttles: zero(),
             in_flight: zero(),
             shards: Mutex::new(BTreeMap::new()),
             moves: watch::channel(0).0,
@@ -76,7 +84,6 @@ impl Progress {
     /// Moves a shard's position on.
     pub(super) fn moved(&self, shard: &ShardProgress, next_counter: u64) {
         shard.next_counter.store(next_counter, Ordering::Release);
-        shard.waiting_since_ms.store(0, Ordering::Relaxed);
         self.moves.send_modify(|moves| *moves += 1);
     }
 
@@ -108,12 +115,12 @@ impl Progress {
 }
 
 impl ShardProgress {
-    /// The counter of the next record to handle.
+    /// The counter before which all records are handled.
     pub(super) fn next(&self) -> u64 {
         self.next_counter.load(Ordering::Acquire)
     }
 
-    /// Notes the arrival of the first record that is being handled.
+    /// Notes the arrival of the first record that was read and is not handled; 0 for none.
     pub(super) fn waits_since(&self, arrival_ms: i64) {
         self.waiting_since_ms.store(arrival_ms, Ordering::Relaxed);
     }

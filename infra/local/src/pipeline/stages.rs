@@ -1,4 +1,6 @@
 //! The stages of the pipeline: collection API, enrichment, staging; each the code that is deployed.
+//!
+//! The functions are called in this process, or run as the binaries that are deployed ([`Binaries`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +18,11 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::Snapshot;
+use super::isolated::Binaries;
 use crate::clients;
 use crate::clock;
 use crate::cloud::Cloud;
-use crate::lambda::{EventSourceMapping, Handler, Mapping};
+use crate::lambda::{EventSourceMapping, Handler, Mapping, Target};
 use crate::names;
 use crate::s3::PutOptions;
 
@@ -36,7 +39,8 @@ const INGEST_DEADLINE: Duration = Duration::from_secs(10);
 pub(super) struct Stages {
     ingest: Ingest,
     raw: Producer,
-    enriched: Producer,
+    /// Only where enrichment runs in this process.
+    enriched: Option<Producer>,
     enrich_mapping: Mapping,
     stage_mapping: Mapping,
     door: Option<Door>,
@@ -61,13 +65,26 @@ impl Stages {
         aws: &SdkConfig,
         screens: Vec<u8>,
         listener: TcpListener,
+        binaries: Option<Binaries>,
     ) -> anyhow::Result<Self> {
         let kinesis = aws_sdk_kinesis::Client::new(aws);
-        let stage_mapping = map_staging(cloud, aws).await?;
-        let enriched_config = kinesis_producer::Config::new(names::ENRICHED_STREAM);
-        let enriched =
-            Producer::start(enriched_config, kinesis.clone()).await.context("start the enriched producer")?;
-        let enrich_mapping = map_enrichment(cloud, aws, screens, enriched.clone()).await?;
+        let table = Screens::from_ndjson(&screens)?;
+        let (lake, key) = (names::LAKE_BUCKET, names::SCREENS_KEY);
+        let put = cloud.s3().put(lake, key, screens.into(), PutOptions::default()).await;
+        put.context("put the screens table into the lake")?;
+        let (stage, enrich, enriched) = match binaries {
+            Some(binaries) => {
+                let (stage, enrich) = binaries.create(cloud).await?;
+                (Target::from(stage), Target::from(enrich), None)
+            }
+            None => {
+                let config = kinesis_producer::Config::new(names::ENRICHED_STREAM);
+                let enriched = Producer::start(config, kinesis.clone()).await.context("start the enriched producer")?;
+                (staging(cloud, aws)?.into(), enrichment(aws, table, enriched.clone()).into(), Some(enriched))
+            }
+        };
+        let stage_mapping = map_staging(cloud, stage).await?;
+        let enrich_mapping = map_enrichment(cloud, enrich).await?;
         let mut raw_config = kinesis_producer::Config::new(names::RAW_STREAM);
         raw_config.buffer_bytes_max = INGEST_BUFFER_BYTES;
         raw_config.record_deadline = INGEST_DEADLINE;
@@ -115,7 +132,9 @@ impl Stages {
     pub(super) async fn drain(&self, deadline: Duration) -> anyhow::Result<()> {
         self.raw.flush().await;
         self.enrich_mapping.drain(deadline).await.context("work off the raw stream")?;
-        self.enriched.flush().await;
+        if let Some(enriched) = &self.enriched {
+            enriched.flush().await;
+        }
         self.stage_mapping.drain(deadline).await.context("work off the enriched stream")
     }
 
@@ -124,46 +143,44 @@ impl Stages {
         self.enrich_mapping.stop().await;
         self.stage_mapping.stop().await;
         self.raw.close().await;
-        self.enriched.close().await;
+        if let Some(enriched) = self.enriched {
+            enriched.close().await;
+        }
     }
 }
 
-async fn map_staging(cloud: &Cloud, aws: &SdkConfig) -> anyhow::Result<Mapping> {
+/// The staging function, in this process.
+fn staging(cloud: &Cloud, aws: &SdkConfig) -> anyhow::Result<Handler> {
     let firehose = aws_sdk_firehose::Client::new(aws);
     let failed = etl::failed::FailedEvents::new(firehose, names::FAILED_DELIVERY_STREAM);
     let lake = clients::local_bucket(&cloud.endpoint(), names::LAKE_BUCKET)?;
     let stager = Stager::new(lake, failed);
-    let handler: Handler = Arc::new(move |event| {
+    Ok(Arc::new(move |event| {
         let stager = stager.clone();
         Box::pin(async move { Ok(stager.handle(event, clock::now_ms()).await?) })
-    });
+    }))
+}
+
+/// The enrichment function, in this process.
+fn enrichment(aws: &SdkConfig, screens: Screens, enriched: Producer) -> Handler {
+    let failed = FailedEvents::new(aws_sdk_firehose::Client::new(aws), names::FAILED_DELIVERY_STREAM.to_owned());
+    let enricher = Enricher::new(Arc::new(screens), enriched, failed);
+    Arc::new(move |event| {
+        let enricher = enricher.clone();
+        Box::pin(async move { Ok(enricher.handle(event, clock::now_ms()).await?) })
+    })
+}
+
+async fn map_staging(cloud: &Cloud, target: Target) -> anyhow::Result<Mapping> {
     let mut mapping = EventSourceMapping::new("stage", names::ENRICHED_STREAM);
     mapping.batch_size = 10_000;
     mapping.batching_window = STAGE_WINDOW;
-    cloud.map(mapping, handler).await.context("map the enriched stream to the staging function")
+    cloud.map(mapping, target).await.context("map the enriched stream to the staging function")
 }
 
-async fn map_enrichment(
-    cloud: &Cloud,
-    aws: &SdkConfig,
-    screens: Vec<u8>,
-    enriched: Producer,
-) -> anyhow::Result<Mapping> {
-    let lake = names::LAKE_BUCKET;
-    let table = Arc::new(Screens::from_ndjson(&screens)?);
-    cloud
-        .s3()
-        .put(lake, names::SCREENS_KEY, screens.into(), PutOptions::default())
-        .await
-        .context("put the screens table into the lake")?;
-    let failed = FailedEvents::new(aws_sdk_firehose::Client::new(aws), names::FAILED_DELIVERY_STREAM.to_owned());
-    let enricher = Enricher::new(table, enriched, failed);
-    let handler: Handler = Arc::new(move |event| {
-        let enricher = enricher.clone();
-        Box::pin(async move { Ok(enricher.handle(event, clock::now_ms()).await?) })
-    });
+async fn map_enrichment(cloud: &Cloud, target: Target) -> anyhow::Result<Mapping> {
     let mut mapping = EventSourceMapping::new("enrich", names::RAW_STREAM);
     mapping.batch_size = 1_000;
     mapping.batching_window = ENRICH_WINDOW;
-    cloud.map(mapping, handler).await.context("map the raw stream to the enrichment function")
+    cloud.map(mapping, target).await.context("map the raw stream to the enrichment function")
 }

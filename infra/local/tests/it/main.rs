@@ -5,6 +5,8 @@ mod faults;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod isolated;
+#[cfg(test)]
 mod running;
 #[cfg(test)]
 mod tidy;

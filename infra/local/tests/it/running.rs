@@ -33,6 +33,7 @@ pub(crate) fn options(data_dir: &Path) -> Options {
         raw_shards: 2,
         screens: SCREENS.into(),
         publish_interval: Duration::from_secs(3_600),
+        binaries: None,
     }
 }
 

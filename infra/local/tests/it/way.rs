@@ -104,6 +104,57 @@ async fn what_is_no_event_becomes_a_failed_event_with_its_bytes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_type_of_event_is_a_row_of_its_table_and_refusals_are_failed_events() {
+    let running = Running::start().await;
+    let now_ms = millrace::clock::now_ms();
+    let play = format!(
+        r#"{{"play_id":"p","adunit_id":"berlin-1","imp_ts":{now_ms},"play_status":"completed","multiplier":4}}"#
+    );
+    let bids = r#"{"auction_id":"a","dsp_id":"d","outcome":"bid","response":{"id":"a","seatbid":[{"seat":"s","bid":[{"id":"b1","impid":"1","price":2.5,"adm":"x","crid":"c"},{"id":"b2","impid":"1","price":1,"adm":"x","crid":"c"}]}]}}"#;
+    for (path, body) in [
+        ("/v1/bid_requests", r#"{"auction_id":"a","dsp_id":"d"}"#),
+        ("/v1/bid_responses", bids),
+        (
+            "/v1/auctions",
+            r#"{"auction_id":"a","imp_id":"1","status":"filled","dsp_id":"d","bid_id":"b1","clearing_cpm":2.4}"#,
+        ),
+        ("/v1/win_notices", r#"{"auction_id":"a","auction_price":2.4}"#),
+        ("/v1/loss_notices", r#"{"auction_id":"a","auction_loss":102}"#),
+        ("/v1/billing_notices", r#"{"auction_id":"a","imp_id":"1","auction_price":2.4,"auction_multiplier":4}"#),
+        ("/v1/proof_of_plays", &play),
+        ("/v1/ad_requests", BODIES[0]),
+    ] {
+        // Twice: the repeat is a duplicate in whichever table it is.
+        for _ in 0..2 {
+            let answer = running.http.post(path, "application/json", body.to_owned()).await;
+            assert_eq!(answer.status, 200, "{path}");
+        }
+        let refused = running.http.post(path, "application/json", r#"{"not":"one"}"#).await;
+        assert_eq!(refused.status, 400, "{path}");
+    }
+    running.drain().await;
+    for (table, rows) in [
+        ("bid_requests", 1),
+        ("bid_responses", 1),
+        ("bids", 2),
+        ("auctions", 1),
+        ("notices", 3),
+        ("proof_of_plays", 1),
+        ("ad_requests", 1),
+    ] {
+        assert_eq!(running.number(&format!("SELECT count(*) FROM {table}")).await, rows, "{table}");
+    }
+    let billed = "SELECT auction_price_cpm_micros * auction_multiplier_e4 / 10000000 FROM notices WHERE event_type = 'billing_notice'";
+    assert_eq!(running.number(billed).await, 9_600);
+    let kept = "SELECT count(*) FROM failed_events WHERE processor = 'ingest' AND payload_bytes = 13";
+    assert_eq!(running.number(kept).await, 8);
+    let audit = running.audit().await;
+    assert!(audit.balances, "{audit:?}");
+    assert_eq!((audit.total.accepted, audit.total.rows, audit.total.duplicates, audit.total.failed), (16, 8, 8, 0));
+    running.pipeline.stop().await.expect("it stops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_valid_corpus_is_accepted_each_exactly_once_and_byte_identical() {
     let Some(valid) = corpus("valid_bid_requests.ndjson") else { return };
     let running = Running::start().await;

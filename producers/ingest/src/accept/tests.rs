@@ -1,21 +1,28 @@
 //! Bodies that become events, and bodies that do not.
 
 use events::envelope::Event;
+use events::validate::Response;
 use expect_test::{Expect, expect};
 
 use super::*;
 
 const DOOR: Door<'static> = Door {
     tenant_id: "demo",
-    policy: Policy { channel_required: true, dooh_id_or_venuetype_required: true },
+    policy: Policy {
+        channel_required: true,
+        dooh_id_or_venuetype_required: true,
+        dooh_position: Response::Mark,
+        tolerated_faults: Response::Mark,
+    },
     endpoint: "/v1/ad_requests",
+    event_type: EventType::AdRequest,
+    received_ts: 1_795_000_000_123,
 };
 
-const GOOD: &str =
-    r#"{"id":"r-1","imp":[{"id":"1","tagid":"unit-7","video":{"mimes":["video/mp4"]}}],"dooh":{"id":"s"}}"#;
+const GOOD: &str = r#"{"id":"r-1","imp":[{"id":"1","tagid":"unit-7","video":{"mimes":["video/mp4"]}}],"dooh":{"id":"s"},"device":{"geo":{"lat":1,"lon":2}}}"#;
 
 fn stamp(body: &str) -> Stamped {
-    validate(body.as_bytes(), &DOOR).unwrap().stamp(&DOOR, 1_795_000_000_123, 17).unwrap()
+    validate(body.as_bytes(), &DOOR).unwrap().stamp(&DOOR, 17).unwrap()
 }
 
 fn check_refused(body: &[u8], expect: &Expect) {
@@ -90,4 +97,42 @@ fn the_largest_body_fits_a_record_of_the_stream() {
     let body = GOOD.replace("r-1", &"\\\"".repeat(crate::config::BODY_BYTES_LIMIT / 2 - GOOD.len()));
     let stamped = stamp(&format!("{body}\n"));
     assert!(stamped.record.data.len() + stamped.record.partition_key.len() < RECORD_BYTES_MAX);
+}
+
+#[test]
+fn a_refusal_travels_with_its_bytes_and_reason() {
+    for body in [&b"{\"id\":\"\xff\"}"[..], b"", b"{\"id\":\"r-1\",\"imp\":[]}"] {
+        let refused = validate(body, &DOOR).unwrap_err();
+        let record = refused.record(body, body.len(), &DOOR).unwrap();
+        let event = Event::read(&record.data).unwrap();
+        assert_eq!(event.envelope.event_type, EventType::FailedEvent);
+        assert_eq!(event.envelope.event_id, refused.event_id);
+        let text = event.original_body().unwrap();
+        let refusal: Refusal<'_> = serde_json::from_str(&text).unwrap();
+        assert_eq!(base64_simd::STANDARD.decode_to_vec(refusal.payload.as_bytes()).unwrap(), body);
+        assert_eq!((&*refusal.event_type, &*refusal.error_code), ("ad_request", refused.violations[0].code));
+    }
+}
+
+#[test]
+fn the_largest_refusal_fits_a_record_of_the_stream() {
+    let body = vec![0xff; crate::config::BODY_BYTES_LIMIT];
+    let refused = validate(&body, &DOOR).unwrap_err();
+    assert!(refused.record(&body, body.len(), &DOOR).unwrap().data.len() < 1_000_000);
+}
+
+#[test]
+fn events_around_a_request_have_their_keys() {
+    let check = |event_type: EventType, body: &str, key: &str| {
+        let door = Door { event_type, ..DOOR };
+        let stamped = validate(body.as_bytes(), &door).unwrap().stamp(&door, 1).unwrap();
+        assert_eq!(stamped.record.partition_key, key);
+        assert_eq!(Event::read(&stamped.record.data).unwrap().envelope.event_type, event_type);
+    };
+    check(EventType::BidRequest, r#"{"auction_id":"a","dsp_id":"d","event_type":"bid_request"}"#, "a");
+    check(EventType::WinNotice, r#"{"auction_id":"a"}"#, "a");
+    check(EventType::ProofOfPlay, r#"{"adunit_id":"u","imp_ts":1795000000000,"play_status":"completed"}"#, "u");
+    let door = Door { event_type: EventType::Auction, ..DOOR };
+    let other = br#"{"auction_id":"a","imp_id":"1","status":"no_fill","event_type":"win_notice"}"#;
+    assert_eq!(validate(other, &door).unwrap_err().violations[0].code, "event_type");
 }

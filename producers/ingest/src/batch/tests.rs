@@ -19,16 +19,31 @@ fn lines_keep_their_numbers() {
 #[test]
 fn the_type_of_a_batch() {
     for (query, expect) in [
-        (None, true),
-        (Some(""), true),
-        (Some("other=1"), true),
-        (Some("type=ad_request"), true),
-        (Some("a&type=ad_request&b=2"), true),
-        (Some("type="), false),
-        (Some("type=auction"), false),
-        (Some("type=ad_request&type=auction"), false),
+        (None, Some(EventType::AdRequest)),
+        (Some(""), Some(EventType::AdRequest)),
+        (Some("other=1"), Some(EventType::AdRequest)),
+        (Some("a&type=ad_request&b=2"), Some(EventType::AdRequest)),
+        (Some("type=auction"), Some(EventType::Auction)),
+        (Some("type="), None),
+        (Some("type=failed_event"), None),
+        (Some("type=ad_request&type=auction"), None),
     ] {
-        assert_eq!(is_type_known(query), expect, "{query:?}");
+        assert_eq!(event_type(query), expect, "{query:?}");
+    }
+}
+
+#[test]
+fn the_type_of_a_line() {
+    for (line, expect) in [
+        (r#"{"id":"1"}"#, Some(EventType::AdRequest)),
+        (r#"{"event_type":"auction"}"#, Some(EventType::Auction)),
+        (r#"{"a":{"event_type":"auction"}}"#, Some(EventType::AdRequest)),
+        (r#"{"event_type":7}"#, Some(EventType::AdRequest)),
+        (r#"{"event_type":"auction""#, Some(EventType::AdRequest)),
+        (r#"{"event_type":"other"}"#, None),
+        (r#"{"event_type":"failed_event"}"#, None),
+    ] {
+        assert_eq!(line_type(line.as_bytes(), EventType::AdRequest).ok(), expect, "{line}");
     }
 }
 

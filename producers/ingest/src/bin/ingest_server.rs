@@ -3,14 +3,14 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
+use ingest::app;
 use ingest::config::{self, Config, Front};
 use ingest::server::Drained;
 use ingest::start::{self, LogFormat};
-use ingest::{Ingest, app};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-const ABOUT: &str = "ingest-server: takes ad requests over HTTP and puts them on a Kinesis stream.\n\n\
+const ABOUT: &str = "ingest-server: takes ad requests and the events around them over HTTP and puts them on a Kinesis stream.\n\n\
     \x20 curl -d '{\"id\":\"1\",\"imp\":[…],\"dooh\":{…}}' -H 'content-type: application/json' localhost:8080/v1/ad_requests\n\n\
     SIGTERM or ctrl-C: accepts no more, answers what is open, flushes, ends.\n\n";
 
@@ -47,7 +47,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("listen on {} (MILLRACE_LISTEN sets another address)", config.listen))?;
     let producer = start::producer(&config).await?;
-    let ingest = Ingest::new(producer.clone(), config.settings);
+    let ingest = start::ingest(&config, producer.clone())?;
     tracing::info!(listen = %listener.local_addr()?, stream = config.raw_stream, "serving");
     let shutdown = async move {
         tokio::select! {

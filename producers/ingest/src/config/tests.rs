@@ -17,6 +17,16 @@ fn nothing_set_is_a_working_server() {
 }
 
 #[test]
+fn who_has_no_keys_is_served_on_this_machine_only() {
+    let built_in = config(&[(LISTEN, "0.0.0.0:8080")]).unwrap();
+    assert_eq!((built_in.limits.peers, built_in.tenants_file), (Peers::Loopback, None));
+    let named = config(&[(TENANTS_FILE, "/etc/tenants.json")]).unwrap();
+    assert_eq!((named.limits.peers, named.tenants_file), (Peers::Any, Some("/etc/tenants.json".into())));
+    assert!(named.settings.serves_metrics);
+    assert!(!Config::from_vars([], Front::Lambda).unwrap().settings.serves_metrics);
+}
+
+#[test]
 fn what_is_set_counts() {
     let config = config(&[(LISTEN, "[::1]:9000"), (RAW_STREAM, "other"), (LINGER_MS, "20"), (HEAD_TIMEOUT_MS, "5000")]);
     let config = config.unwrap();

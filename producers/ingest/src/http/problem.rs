@@ -10,9 +10,7 @@ use events::violation::Violation;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-/// Every route, as the answer to an unknown one lists them.
-pub(crate) const ROUTES: [&str; 4] =
-    ["POST /v1/ad_requests", "POST /v1/events", "GET /health", "GET /problems/{problem}"];
+use crate::http::routes::ROUTES;
 
 /// Seconds after which a sender may try again: long enough for a queue of one shard's second to drain.
 pub(crate) const RETRY_AFTER_S: u64 = 1;
@@ -30,10 +28,16 @@ pub(crate) enum Kind {
     MethodNotAllowed,
     SlowBody,
     TooLarge,
+    RatioTooLarge,
     TooManyLines,
+    UriTooLong,
     UnsupportedMediaType,
     UnsupportedEncoding,
     UnknownEventType,
+    UnknownKey,
+    BadSignature,
+    TenantDisabled,
+    OverQuota,
     QueueFull,
     StreamUnavailable,
     Overloaded,
@@ -47,6 +51,7 @@ pub(crate) struct Problem {
     request_id: Option<String>,
     event_id: Option<EventId>,
     limit_bytes: Option<usize>,
+    retry_after_s: Option<u64>,
     errors: Vec<Violation>,
 }
 
@@ -67,23 +72,29 @@ struct Document<'p> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'p [Violation],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    routes: &'p [&'static str],
+    routes: &'p [String],
 }
 
 impl Kind {
     /// All kinds, in the order of their status.
-    pub(crate) const ALL: [Kind; 15] = [
+    pub(crate) const ALL: [Kind; 21] = [
         Kind::InvalidRequest,
         Kind::CorruptBody,
         Kind::IncompleteBody,
         Kind::UnknownEventType,
+        Kind::UnknownKey,
+        Kind::BadSignature,
+        Kind::TenantDisabled,
         Kind::UnknownRoute,
         Kind::MethodNotAllowed,
         Kind::SlowBody,
         Kind::TooLarge,
+        Kind::RatioTooLarge,
         Kind::TooManyLines,
+        Kind::UriTooLong,
         Kind::UnsupportedMediaType,
         Kind::UnsupportedEncoding,
+        Kind::OverQuota,
         Kind::Unwritable,
         Kind::QueueFull,
         Kind::StreamUnavailable,
@@ -95,10 +106,14 @@ impl Kind {
             Kind::InvalidRequest | Kind::CorruptBody | Kind::IncompleteBody | Kind::UnknownEventType => {
                 StatusCode::BAD_REQUEST
             }
+            Kind::UnknownKey | Kind::BadSignature => StatusCode::UNAUTHORIZED,
+            Kind::TenantDisabled => StatusCode::FORBIDDEN,
+            Kind::UriTooLong => StatusCode::URI_TOO_LONG,
+            Kind::OverQuota => StatusCode::TOO_MANY_REQUESTS,
             Kind::UnknownRoute => StatusCode::NOT_FOUND,
             Kind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Kind::SlowBody => StatusCode::REQUEST_TIMEOUT,
-            Kind::TooLarge | Kind::TooManyLines => StatusCode::PAYLOAD_TOO_LARGE,
+            Kind::TooLarge | Kind::RatioTooLarge | Kind::TooManyLines => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::UnsupportedMediaType | Kind::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Kind::Unwritable => StatusCode::INTERNAL_SERVER_ERROR,
             Kind::QueueFull | Kind::StreamUnavailable | Kind::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
@@ -106,12 +121,13 @@ impl Kind {
     }
 
     /// Title, path of the page that explains it, and the explanation.
+    #[expect(clippy::too_many_lines, reason = "a table that the compiler holds complete")]
     pub(crate) fn text(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Kind::InvalidRequest => (
                 "Invalid request",
                 "/problems/invalid-request",
-                "The body breaks the rules that `errors` names. Nothing was kept; send a corrected body.",
+                "The body breaks the rules that `errors` names. It is no event; send a corrected body.",
             ),
             Kind::CorruptBody => (
                 "Corrupt body",
@@ -124,7 +140,7 @@ impl Kind {
             Kind::UnknownEventType => (
                 "Unknown event type",
                 "/problems/unknown-event-type",
-                "The query parameter `type` must be `ad_request`, or absent for the same.",
+                "The query parameter `type` must be a type of event, such as `ad_request`, or absent for that one.",
             ),
             Kind::UnknownRoute => ("Not found", "/problems/unknown-route", "There is no such route; see `routes`."),
             Kind::MethodNotAllowed => (
@@ -141,15 +157,41 @@ impl Kind {
             Kind::TooManyLines => {
                 ("Too many lines", "/problems/too-many-lines", "A batch takes at most 10,000 lines; send several.")
             }
+            Kind::RatioTooLarge => (
+                "Compressed too much",
+                "/problems/compression-ratio",
+                "The body is more than 250 times as large as what was sent; send it with less compression.",
+            ),
+            Kind::UriTooLong => {
+                ("URI too long", "/problems/uri-too-long", "The path and query must have at most 8,192 bytes.")
+            }
+            Kind::UnknownKey => (
+                "Unknown key",
+                "/problems/unknown-key",
+                "Send a valid key as `Authorization: Bearer KEY` or `X-Api-Key: KEY`.",
+            ),
+            Kind::BadSignature => (
+                "Bad signature",
+                "/problems/bad-signature",
+                "The notice's `sig`, its last parameter, must be the HMAC-SHA-256 of the path and query before it.",
+            ),
+            Kind::TenantDisabled => {
+                ("Tenant disabled", "/problems/tenant-disabled", "The key is known, and its tenant may not send now.")
+            }
+            Kind::OverQuota => (
+                "Over quota",
+                "/problems/over-quota",
+                "More was sent than the tenant may send. Nothing was kept; send it again after Retry-After.",
+            ),
             Kind::UnsupportedMediaType => (
                 "Unsupported media type",
                 "/problems/unsupported-media-type",
-                "Send application/json to /v1/ad_requests and application/x-ndjson to /v1/events.",
+                "Send application/json for one event and application/x-ndjson to /v1/events.",
             ),
             Kind::UnsupportedEncoding => (
                 "Unsupported content encoding",
                 "/problems/unsupported-encoding",
-                "Send the body as it is, or compressed once with gzip.",
+                "Send the body as it is, or compressed once with gzip, deflate, br or zstd.",
             ),
             Kind::Unwritable => (
                 "Internal error",
@@ -178,7 +220,7 @@ impl Kind {
 
 impl Problem {
     pub(crate) fn new(kind: Kind) -> Self {
-        Self { kind, request_id: None, event_id: None, limit_bytes: None, errors: Vec::new() }
+        Self { kind, request_id: None, event_id: None, limit_bytes: None, retry_after_s: None, errors: Vec::new() }
     }
 
     /// A body above the limit of its route.
@@ -186,9 +228,14 @@ impl Problem {
         Self { limit_bytes: Some(limit_bytes), ..Self::new(Kind::TooLarge) }
     }
 
+    /// A call above its tenant's quota.
+    pub(crate) fn over_quota(retry_after_s: u64) -> Self {
+        Self { retry_after_s: Some(retry_after_s), ..Self::new(Kind::OverQuota) }
+    }
+
     /// A body that breaks rules.
     pub(crate) fn invalid(request_id: Option<String>, event_id: Option<EventId>, errors: Vec<Violation>) -> Self {
-        Self { kind: Kind::InvalidRequest, request_id, event_id, limit_bytes: None, errors }
+        Self { request_id, event_id, errors, ..Self::new(Kind::InvalidRequest) }
     }
 
     /// The answer.
@@ -198,6 +245,8 @@ impl Problem {
         let is_invalid = self.kind == Kind::InvalidRequest;
         let lists_routes = matches!(self.kind, Kind::UnknownRoute | Kind::MethodNotAllowed);
         let id = self.request_id.as_deref().filter(|id| id.len() <= ID_BYTES_MAX);
+        let routes: Vec<String> =
+            if lists_routes { ROUTES.iter().flat_map(|route| route.names()).collect() } else { Vec::new() };
         let document = Document {
             r#type: page,
             title,
@@ -209,19 +258,30 @@ impl Problem {
             // OpenRTB's no-bid reason 2: invalid request.
             nbr: is_invalid.then_some(2),
             errors: &self.errors,
-            routes: if lists_routes { &ROUTES } else { &[] },
+            routes: &routes,
         };
         let body = serde_json::to_vec(&document).expect("a document of strings and numbers can be written");
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(self.retry_after_s.unwrap_or(RETRY_AFTER_S)));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if self.kind == Kind::UnsupportedEncoding {
-            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate, br, zstd"));
         }
+        response
+    }
+
+    /// The answer as OpenRTB has it: the same status and headers, and no content.
+    pub(crate) fn into_empty_response(self) -> Response {
+        let mut response = self.into_response();
+        *response.body_mut() = Body::empty();
+        response.headers_mut().remove(header::CONTENT_TYPE);
         response
     }
 }

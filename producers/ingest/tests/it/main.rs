@@ -1,11 +1,21 @@
 //! The collection API from outside: a real router over a real producer over a small Kinesis on a local port.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod batches;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
 mod corpus;
+#[cfg(test)]
+mod events_around;
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
+mod notices;
+#[cfg(test)]
+mod openapi;
 #[cfg(test)]
 mod rig;
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::time::Duration;
 use aws_sdk_kinesis::config::{BehaviorVersion, Credentials, Region};
 use axum::Router;
 use axum::body::Body;
-use events::envelope::Event;
+use events::envelope::{Event, EventType};
+use events::failed::Refusal;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use ingest::{Ingest, Settings, app};
@@ -17,8 +18,7 @@ use crate::stream::{Mode, Stream};
 
 pub(crate) const NOW_MS: i64 = 1_795_000_000_123;
 
-pub(crate) const GOOD: &str =
-    r#"{"id":"r-1","imp":[{"id":"1","tagid":"unit-7","video":{"mimes":["video/mp4"]}}],"dooh":{"id":"s"}}"#;
+pub(crate) const GOOD: &str = r#"{"id":"r-1","imp":[{"id":"1","tagid":"unit-7","video":{"mimes":["video/mp4"]}}],"dooh":{"id":"s"},"device":{"geo":{"lat":52.5,"lon":13.4}}}"#;
 
 /// One collection API.
 #[derive(Debug)]
@@ -75,14 +75,42 @@ impl Rig {
         self.call(post(path, body)).await
     }
 
-    /// The events on the stream, as ids and original bodies.
+    /// The events on the stream, as ids and original bodies; without those that were refused.
     pub(crate) fn events(&self) -> Vec<(String, String)> {
-        let records = self.stream.records();
+        let accepted = self.typed_events().into_iter().filter(|(event_type, ..)| *event_type != EventType::FailedEvent);
+        accepted.map(|(_, id, body)| (id, body)).collect()
+    }
+
+    /// All events on the stream, as types, ids and bodies.
+    pub(crate) fn typed_events(&self) -> Vec<(EventType, String, String)> {
         let read = |record: &axum::body::Bytes| {
             let event = Event::read(record).unwrap();
-            (event.envelope.event_id.to_string(), event.original_body().unwrap().into_owned())
+            let id = event.envelope.event_id.to_string();
+            (event.envelope.event_type, id, event.original_body().unwrap().into_owned())
         };
-        records.iter().map(read).collect()
+        self.stream.records().iter().map(read).collect()
+    }
+
+    /// The refused events on the stream: first rule broken, and the bytes.
+    pub(crate) fn refused(&self) -> Vec<(String, Vec<u8>)> {
+        let refused = self.typed_events().into_iter().filter(|(event_type, ..)| *event_type == EventType::FailedEvent);
+        let read = |body: String| {
+            let refusal: Refusal<'_> = serde_json::from_str(&body).unwrap();
+            let payload = base64_simd::STANDARD.decode_to_vec(refusal.payload.as_bytes()).unwrap();
+            (refusal.error_code.into_owned(), payload)
+        };
+        refused.map(|(_, _, body)| read(body)).collect()
+    }
+
+    /// A collection API for the tenants of a file.
+    pub(crate) async fn start_for(tenants: &str) -> Self {
+        let rig = Self::start(Mode::Take).await;
+        let (sender, receiver) = tokio::sync::watch::channel(std::sync::Arc::default());
+        ingest::tenants::reload(tenants.as_bytes(), &sender).unwrap();
+        let settings = Settings { clock_ms: || NOW_MS, ..Settings::default() };
+        let ingest = Ingest::with_tenants(rig.producer.clone(), settings, receiver);
+        let app = app(ingest.clone());
+        Self { ingest, app, ..rig }
     }
 }
 
@@ -103,7 +131,8 @@ impl Answer {
         assert_eq!(problem["status"], status);
         assert_eq!(problem["type"], format!("/problems/{page}"));
         assert!(problem["title"].is_string() && problem["detail"].is_string());
-        assert_eq!(self.header("retry-after"), if status == 503 { "1" } else { "" });
+        let is_for_later = matches!(status, 429 | 503);
+        assert_eq!(!self.header("retry-after").is_empty(), is_for_later);
         problem
     }
 }

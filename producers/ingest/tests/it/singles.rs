@@ -60,7 +60,9 @@ async fn an_invalid_request_lists_everything_and_repeats_nothing() {
         ("imp.media_type.required", "/imp/0"),
         ("imp.bidfloor", "/imp/0/bidfloor"),
         ("imp.qty.multiplier", "/imp/0/qty/multiplier"),
+        ("imp.qty.sourcetype", "/imp/0/qty/sourcetype"),
         ("channel.missing", ""),
+        ("device.ip", "/device/ip"),
         ("geo.range", "/device/geo/lat"),
         ("field.count", "/tmax"),
     ];
@@ -141,21 +143,25 @@ async fn types_encodings_and_sizes() {
         let answer = rig.call(with(header::CONTENT_TYPE, content_type, plain())).await;
         answer.check_problem(415, "unsupported-media-type");
     }
-    for encoding in ["br", "gzip, gzip", "deflate"] {
+    for encoding in ["compress", "gzip, gzip"] {
         let answer = rig.call(with(header::CONTENT_ENCODING, encoding, gzip(GOOD.as_bytes()))).await;
         answer.check_problem(415, "unsupported-encoding");
-        assert_eq!(answer.header("accept-encoding"), "gzip");
+        assert_eq!(answer.header("accept-encoding"), "gzip, deflate, br, zstd");
     }
-    let corrupt = rig.call(with(header::CONTENT_ENCODING, "gzip", plain())).await;
-    corrupt.check_problem(400, "corrupt-body");
+    for encoding in ["gzip", "deflate", "br", "zstd"] {
+        let corrupt = rig.call(with(header::CONTENT_ENCODING, encoding, plain())).await;
+        corrupt.check_problem(400, "corrupt-body");
+    }
+    let zstd = zstd::stream::encode_all(GOOD.replace("r-1", "r-2").as_bytes(), 3).unwrap();
+    assert_eq!(rig.call(with(header::CONTENT_ENCODING, "zstd", zstd)).await.status, 200);
     let bomb = rig.call(with(header::CONTENT_ENCODING, "gzip", gzip(&vec![b' '; 3 << 20]))).await;
     bomb.check_problem(413, "too-large");
     rig.post(PATH, vec![b' '; 4097]).await.check_problem(413, "too-large");
     let chunked = Body::from_stream(stream::iter((0..5).map(|_| Ok::<_, std::io::Error>(" ".repeat(1000)))));
     rig.post(PATH, chunked).await.check_problem(413, "too-large");
-    assert_eq!(rig.events().len(), 2);
+    assert_eq!(rig.events().len(), 3);
     let counts = rig.ingest.counters();
-    assert_eq!((counts.accepted, counts.undecodable, counts.too_large), (2, 7, 3));
+    assert_eq!((counts.accepted, counts.undecodable, counts.too_large), (3, 9, 3));
 }
 
 #[tokio::test]

@@ -59,6 +59,16 @@ impl Pending {
     }
 }
 
+/// How long a batch stays what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expires {
+    /// Until its first record expires: those that have time left are cut anew.
+    WithFirst,
+    /// Until its last one does, for it carries a mark. Cut anew, its records would get another mark, while an attempt without
+    /// an answer may have stored them under this one.
+    WithLast,
+}
+
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) lane: LaneId,
@@ -70,6 +80,7 @@ pub(crate) struct Batch {
     /// The user records inside, by sub-sequence number.
     pub(crate) tickets: Vec<Ticket>,
     pub(crate) is_aggregate: bool,
+    pub(crate) expires: Expires,
     pub(crate) attempts: u32,
     /// Goes in a request of its own: a request that it shared was refused, and it may be the reason.
     pub(crate) alone: bool,
@@ -91,14 +102,20 @@ impl Batch {
             },
             tickets: vec![ticket],
             is_aggregate: false,
+            expires: Expires::WithFirst,
             attempts: 0,
             alone: false,
         }
     }
 
-    /// The earliest deadline inside: records of a lane are accepted, and so expire, in their order.
+    /// When to stop sending it as it is.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.tickets.first().map(|ticket| ticket.deadline)
+        // Records of a lane are accepted, and so expire, in their order.
+        let ticket = match self.expires {
+            Expires::WithFirst => self.tickets.first(),
+            Expires::WithLast => self.tickets.last(),
+        };
+        ticket.map(|ticket| ticket.deadline)
     }
 
     /// Takes the batch apart again, so that the records that still have time can be cut anew.

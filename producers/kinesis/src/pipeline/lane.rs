@@ -7,6 +7,7 @@
 //! So all of them belong to whichever shard it lands on, even if the shard map is out of date, and the rule by which the KCL
 //! drops whole aggregates can never apply.
 
+mod compressed;
 mod queue;
 
 use std::{
@@ -14,12 +15,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kinesis_record::{AggregateBuilder, HashRange, MAGIC};
+use bytes::Bytes;
+use kinesis_record::{AggregateBuilder, Compressor, HashRange, Origin, opens_like_aggregate};
 
-use self::queue::Queue;
+use self::{compressed::Estimate, queue::Queue};
 use crate::{
     config::Config,
-    pipeline::batch::{Batch, Entry, Pending},
+    pipeline::batch::{Batch, Entry, Expires, Pending, Ticket},
 };
 
 /// A lane that its shard's limit holds up sends aggregates that are smaller by this: an even pace, and nothing is lost by it.
@@ -43,6 +45,16 @@ pub(crate) enum Due {
     From(Instant),
 }
 
+/// How a batch is to be cut.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cut {
+    pub(crate) now: Instant,
+    /// Bytes that the shard's limit allows; a first record that alone has more passes.
+    pub(crate) room: usize,
+    /// The mark of an aggregate, if there is to be one.
+    pub(crate) origin: Option<Origin>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Lane {
     pub(crate) id: LaneId,
@@ -52,6 +64,8 @@ pub(crate) struct Lane {
     outer_key: Arc<str>,
     landing: Arc<str>,
     queue: Queue,
+    /// How much of its bytes an aggregate keeps when it is compressed.
+    estimate: Estimate,
     last_cut: Option<Instant>,
     /// Set when the shard's limit kept the lane from sending: smaller aggregates then lose nothing, and keep an even pace.
     pub(crate) paced_bytes_max: Option<usize>,
@@ -70,6 +84,7 @@ impl Lane {
             shard_id,
             range,
             queue: Queue::default(),
+            estimate: Estimate::default(),
             last_cut: None,
             paced_bytes_max: None,
             in_flight: 0,
@@ -126,7 +141,7 @@ impl Lane {
         }
         let waits_for_answer = self.blocked_by > 0 || (config.aggregation && self.in_flight > 0);
         let Some(head) = self.queue.front().filter(|_| !waits_for_answer) else { return Due::Never };
-        let is_full = self.queue.bytes() >= config.aggregate_bytes_max;
+        let is_full = self.queue.bytes() >= self.aggregate_content_max(config.aggregate_bytes_max, config);
         let is_flushed = head.ticket.epoch < flushed_below;
         match self.last_cut {
             Some(last_cut) if !is_full && !is_flushed => Due::From(last_cut + spacing),
@@ -151,9 +166,9 @@ impl Lane {
         head_bytes.max(self.queue.bytes().min(worth_bytes)) + self.outer_key.len() + AGGREGATE_FRAME_BYTES
     }
 
-    /// Cuts the next batch, of at most `room` bytes unless its first record alone has more, from the head of the queue. The
-    /// caller has seen that the lane is due.
-    pub(crate) fn cut(&mut self, now: Instant, room: usize, config: &Config) -> Option<Batch> {
+    /// Cuts the next batch from the head of the queue. The caller has seen that the lane is due.
+    pub(crate) fn cut(&mut self, cut: Cut, config: &Config, compressor: Option<&mut Compressor>) -> Option<Batch> {
+        let Cut { now, room, origin } = cut;
         let first = self.queue.pop()?;
         self.last_cut = Some(now);
         self.in_flight += 1;
@@ -164,8 +179,12 @@ impl Lane {
         let paced_bytes_max = self.paced_bytes_max.take().unwrap_or(config.aggregate_bytes_max);
         let record_bytes_max = config.record_bytes_max.min(room).saturating_sub(self.outer_key.len());
         let bytes_max = paced_bytes_max.min(record_bytes_max);
+        if let Some(compressor) = compressor {
+            self.queue.push_front(first);
+            return self.cut_compressed(bytes_max, origin, config, compressor);
+        }
         let landing = self.range.start;
-        let mut builder = AggregateBuilder::new();
+        let mut builder = marked_builder(origin);
         builder.push(&first.partition_key, Some(landing), first.data.clone());
         let mut others = Vec::new();
         while let Some(next) = self.queue.front()
@@ -174,29 +193,33 @@ impl Lane {
         {
             others.push(next.ticket);
         }
-        // A payload that opens like an aggregate is wrapped, or readers would take it apart.
-        let wants_wrapping = config.wrap_single_records || first.data.starts_with(&MAGIC);
         let can_be_wrapped = builder.size() + self.outer_key.len() <= config.record_bytes_max;
-        if others.is_empty() && !(wants_wrapping && can_be_wrapped) {
+        if others.is_empty() && !(wants_wrapping(&first, config) && can_be_wrapped) {
             return Some(Batch::plain(self.id, first));
         }
         let mut tickets = Vec::with_capacity(others.len() + 1);
         tickets.push(first.ticket);
         tickets.append(&mut others);
-        Some(Batch {
+        Some(self.aggregate(builder.encode(), tickets, config))
+    }
+
+    /// An aggregate as a batch of this lane.
+    fn aggregate(&self, data: Bytes, tickets: Vec<Ticket>, config: &Config) -> Batch {
+        Batch {
             lane: self.id,
             keys: self.range,
-            landing,
+            landing: self.range.start,
             entry: Entry {
                 partition_key: Arc::clone(&self.outer_key),
                 explicit_hash_key: Some(Arc::clone(&self.landing)),
-                data: builder.encode(),
+                data,
             },
             tickets,
             is_aggregate: true,
+            expires: if config.dedupe_tag.is_some() { Expires::WithLast } else { Expires::WithFirst },
             attempts: 0,
             alone: false,
-        })
+        }
     }
 
     /// Notes that a batch of this lane is settled: stored, given up, or taken apart again.
@@ -205,4 +228,19 @@ impl Lane {
         self.in_flight -= 1;
         self.queue.end(batch.landing);
     }
+}
+
+/// An empty aggregate, with its mark if there is to be one.
+fn marked_builder(origin: Option<Origin>) -> AggregateBuilder {
+    let mut builder = AggregateBuilder::new();
+    if let Some(origin) = origin {
+        builder.set_origin(origin);
+    }
+    builder
+}
+
+/// Whether a record that travels alone should be in an aggregate all the same. A payload that opens like an aggregate is, or
+/// readers would take it apart.
+fn wants_wrapping(pending: &Pending, config: &Config) -> bool {
+    config.wrap_single_records || config.dedupe_tag.is_some() || opens_like_aggregate(&pending.data)
 }

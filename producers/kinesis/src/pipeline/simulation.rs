@@ -20,7 +20,7 @@ use super::{
     request::{Request, RequestId},
 };
 use crate::{
-    config::Config,
+    config::{Config, ProducerId},
     error::PutError,
     record::{Delivered, Record},
     shard_map::ShardMap,
@@ -199,6 +199,7 @@ fn config(change: impl FnOnce(&mut Config)) -> Config {
 /// Two minutes of changing load on 60 keys with all faults, and the map changing under it.
 fn check_survives(seed: u64, config: Config) {
     let faults = Faults { entry_percent: 5, call_percent: 1, lost_percent: 1, unanswered_percent: 1 };
+    let is_marked = config.dedupe_tag.is_some();
     let mut simulation = Simulation::new(seed, 3, faults, Model::Burst, config);
     for second in [20, 35, 36, 60, 80, 90, 91] {
         simulation.schedule(Duration::from_secs(second), Event::Reshard);
@@ -218,12 +219,44 @@ fn check_survives(seed: u64, config: Config) {
     assert_eq!(stats.failed, 0, "the deadline is long enough for every record: seed {seed}, {stats:?}");
     assert!(stats.shard_map_changes >= 4, "{stats:?}");
     assert!(stats.retried > 50, "{stats:?}");
+    if is_marked {
+        assert!(simulation.stream.copies() > 0, "there was something to remove");
+        simulation.stream.check_read_once();
+    }
 }
 
 #[test]
 fn order_and_every_record_survive_faults_and_reshards() {
     for seed in 0..8 {
         check_survives(seed, config(|config| config.lanes_per_shard = if seed % 3 == 0 { 4 } else { 1 }));
+    }
+}
+
+#[test]
+fn marked_records_are_read_once() {
+    for seed in 300..302 {
+        check_survives(
+            seed,
+            config(|config| {
+                config.dedupe_tag = Some(ProducerId { producer: 17, epoch: seed });
+                config.compression_level = (seed % 2 == 0).then_some(1);
+                config.lanes_per_shard = if seed % 3 == 0 { 4 } else { 1 };
+                config.record_deadline = Duration::from_secs(60);
+            }),
+        );
+    }
+}
+
+#[test]
+fn order_and_every_record_survive_compressed() {
+    for seed in [200, 201] {
+        check_survives(
+            seed,
+            config(|config| {
+                config.compression_level = Some(1);
+                config.lanes_per_shard = if seed % 3 == 0 { 4 } else { 1 };
+            }),
+        );
     }
 }
 

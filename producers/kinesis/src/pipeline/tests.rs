@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kinesis_record::{HashRange, Unpacked, unpack};
+use kinesis_record::{HashRange, Unpacked, unpack, unpack_aggregate};
 use tokio::sync::oneshot::{self, Receiver};
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     request::Request,
 };
 use crate::{
-    config::Config,
+    config::{Config, ProducerId},
     error::{Failure, FailureClass, PutError},
     record::{Delivered, Record},
     shard_map::{Shard, ShardMap},
@@ -228,4 +228,40 @@ fn records_with_time_left_are_cut_anew_when_others_of_their_batch_expire() {
     assert_eq!(third.entries[0].explicit_hash_key.as_deref(), Some("0"));
     bench.succeed(&third);
     assert!(young.iter_mut().all(|reply| reply.try_recv().unwrap().is_ok()));
+}
+
+#[test]
+fn marked_records_stay_in_their_aggregate_until_the_last_expires() {
+    let mut bench = Bench::new(1, |config| {
+        config.record_deadline = Duration::from_secs(1);
+        config.dedupe_tag = Some(ProducerId { producer: 9, epoch: 1 });
+    });
+    drop(bench.put(LOW, "a"));
+    let first = bench.check_poll(&["a"]);
+    let origin = |request: &Request| {
+        let aggregate = unpack_aggregate(&request.entries[0].data, 0).unwrap();
+        aggregate.expect("even a record alone is wrapped").origin().unwrap()
+    };
+    assert_eq!((origin(&first).producer, origin(&first).epoch), (9, 1));
+    let mut old = bench.put(LOW, "old");
+    bench.at_ms(900);
+    let mut young = bench.put(LOW, "b");
+    bench.succeed(&first);
+    let second = bench.check_poll(&["old+b"]);
+    assert!(origin(&second).counter > origin(&first).counter);
+    assert_eq!(origin(&second).lane, origin(&first).lane);
+    bench.at_ms(990);
+    bench.fail(&second);
+    bench.at_ms(1_100);
+    // One of them has expired, and might be stored without our knowing: both go again under the same mark.
+    let third = bench.check_poll(&["old+b"]);
+    assert_eq!(third.entries, second.entries);
+    assert!(old.try_recv().is_err(), "no result yet");
+    bench.at_ms(1_950);
+    bench.fail(&third);
+    for reply in [&mut old, &mut young] {
+        let error = reply.try_recv().unwrap().unwrap_err();
+        assert!(matches!(error, PutError::Expired { attempts: 2, last: Some(_) }), "{error}");
+    }
+    assert!(bench.pipeline.is_empty());
 }

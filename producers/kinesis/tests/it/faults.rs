@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use kinesis_producer::{Config, Delivery, FailureClass, Producer, PutError, Record};
+use kinesis_consumer::{DedupeWindow, WindowLimits, user_records_of};
+use kinesis_producer::{Config, Delivery, FailureClass, Producer, ProducerId, PutError, Record};
+use kinesis_record::COMPRESSED_MAGIC;
 
 use crate::fake_kinesis::{FakeKinesis, Fault};
 
@@ -115,6 +117,37 @@ async fn an_unanswered_request_is_sent_again_and_blocks_no_other_lane() {
     assert_eq!(stuck.await.unwrap().attempts, 2);
     let texts: Vec<String> = kinesis.user_records().into_iter().map(|(_, text)| text).collect();
     assert_eq!(texts, ["stuck", "free", "stuck"], "at least once: the first attempt had been stored");
+}
+
+#[tokio::test]
+async fn a_marked_and_compressed_repeat_is_read_once() {
+    let kinesis = FakeKinesis::start(1, vec![Fault::HangAfterCommit]).await;
+    let producer = start(&kinesis, |config| {
+        config.request_timeout = Duration::from_millis(300);
+        config.compression_level = Some(1);
+        config.dedupe_tag = Some(ProducerId::random());
+    })
+    .await;
+    let mut deliveries = Vec::new();
+    for number in 0..200 {
+        deliveries.push(producer.send(Record::new("key", format!("{number:0>200}"))).await.unwrap());
+    }
+    for delivery in deliveries {
+        delivery.await.unwrap();
+    }
+    let stored = kinesis.stored();
+    assert_eq!(stored[0].data, stored[1].data, "the same bytes, because the first attempt was stored");
+    assert!(stored.iter().any(|stored| stored.data.starts_with(&COMPRESSED_MAGIC)));
+    let mut window = DedupeWindow::new(WindowLimits::default());
+    let mut read = Vec::new();
+    for stored in &stored {
+        let records = user_records_of(&stored.partition_key, &stored.sequence_number, &stored.data).unwrap();
+        let origin = records.origin().expect("every record travels in a marked aggregate");
+        if !window.is_repeat(&origin, &stored.sequence_number) {
+            read.extend(records.map(|user| String::from_utf8(user.data.to_vec()).unwrap().parse::<usize>().unwrap()));
+        }
+    }
+    assert_eq!(read, (0..200).collect::<Vec<_>>());
 }
 
 #[tokio::test]

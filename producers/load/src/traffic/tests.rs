@@ -27,7 +27,7 @@ fn every_request_is_valid_without_a_warning_and_says_what_its_screen_is() {
         let text = request(&traffic, index);
         assert!((1_000..=2_400).contains(&text.len()), "{} bytes: {text}", text.len());
         let json = Json::parse(text.as_bytes()).unwrap();
-        assert_eq!(validate::ad_request(&json, Policy::default()), [], "{text}");
+        assert_eq!(validate::ad_request(&json, Policy::default(), NOW_MS), [], "{text}");
         let request = AdRequest::new(&json);
         assert_eq!(request.channel(), Some(Channel::Dooh));
         let imp = request.imps().next().unwrap();
@@ -68,7 +68,7 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_gives_others() {
 #[test]
 fn golden_request() {
     let traffic = Traffic::new(1, &screens(1, 10), 0).unwrap();
-    expect_test::expect![[r#"{"id":"c02a3f43-7130-4f89-946e-729c0007c7dc","imp":[{"id":"1","tagid":"hel-202-000002","instl":0,"secure":1,"video":{"mimes":["video/mp4","video/webm","image/jpeg"],"minduration":5,"maxduration":8,"protocols":[2,3,7],"w":1080,"h":1920,"startdelay":0,"linearity":1,"skip":0,"playbackmethod":[1],"delivery":[2]},"qty":{"multiplier":1.82,"sourcetype":1,"vendor":"measurement.example"},"dt":1795000048575,"exp":3600,"bidfloor":1.97,"bidfloorcur":"USD"}],"dooh":{"id":"hel-202-000002","name":"Helsinki convenience store 2","venuetype":["202"],"venuetypetax":5,"domain":"pub-03.example","publisher":{"id":"pub-03","name":"Publisher pub-03","domain":"pub-03.example"}},"device":{"devicetype":8,"ua":"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/125.0.0.0 Safari/537.36","ip":"203.0.113.21","make":"Signboard","model":"P-125","os":"Linux","w":1080,"h":1920,"ppi":55,"language":"en","ifa":"cd572b42-4929-4c9e-92d5-cdff9b4ec2e0","ifa_type":"ppid","geo":{"type":1,"lat":60.142225,"lon":24.957255,"accuracy":10,"country":"FIN","city":"Helsinki"}},"at":1,"tmax":300,"cur":["USD"],"test":0,"bcat":["IAB7-39","IAB25","IAB26"],"source":{"fd":0,"tid":"9003741b-fcb0-40d4-8a18-1ceb950c99b0","schain":{"complete":1,"ver":"1.0","nodes":[{"asi":"pub-03.example","sid":"pub-03","hp":1},{"asi":"screens.example","sid":"x-pub-03","hp":1}]}},"regs":{"coppa":0,"gdpr":1}}"#]].assert_eq(&request(&traffic, 0));
+    expect_test::expect![[r#"{"id":"c02a3f43-7130-4f89-946e-729c0007c7dc","imp":[{"id":"1","tagid":"hel-202-000002","instl":0,"secure":1,"video":{"mimes":["video/mp4","video/webm","image/jpeg"],"minduration":5,"maxduration":8,"protocols":[2,3,7],"w":1080,"h":1920,"startdelay":0,"linearity":1,"skip":0,"playbackmethod":[1],"delivery":[2]},"qty":{"multiplier":1.82,"sourcetype":1,"vendor":"measurement.example"},"dt":1795000048575,"exp":3600,"bidfloor":1.97,"bidfloorcur":"USD"}],"dooh":{"id":"hel-202-000002","name":"Helsinki convenience store 2","venuetype":["202"],"venuetypetax":5,"domain":"pub-03.example","publisher":{"id":"pub-03","name":"Publisher pub-03","domain":"pub-03.example"}},"device":{"devicetype":8,"ua":"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/125.0.0.0 Safari/537.36","ip":"203.0.113.21","make":"Signboard","model":"P-125","os":"Linux","w":1080,"h":1920,"ppi":55,"language":"en","ifa":"cd572b42-4929-4c9e-92d5-cdff9b4ec2e0","ifa_type":"ppid","geo":{"type":1,"lat":60.142225,"lon":24.957255,"accuracy":10,"country":"FIN","city":"Helsinki"}},"at":1,"tmax":300,"cur":["USD"],"test":0,"bcat":["IAB7-39","IAB25","IAB26"],"source":{"fd":0,"tid":"9003741b-fcb0-40d4-8a18-1ceb950c99b0","schain":{"complete":1,"ver":"1.0","nodes":[{"asi":"pub-03.example","sid":"pub-03","hp":1},{"asi":"screens.example","sid":"x-pub-03","hp":1}]}},"regs":{"coppa":0,"gdpr":1},"user":{"consent":"CPXxRfAPXxRfAAfKABENB-CgAAAAAAAAAAYgAAAAAAAA"}}"#]].assert_eq(&request(&traffic, 0));
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn the_announced_share_is_invalid_in_every_way() {
         let code = match Json::parse(text.as_bytes()) {
             Err(_) => Some("json.syntax"),
             Ok(json) => {
-                let found = validate::ad_request(&json, Policy::default());
+                let found = validate::ad_request(&json, Policy::default(), NOW_MS);
                 found.into_iter().find(|found| found.severity == Severity::Error).map(|found| found.code)
             }
         };

@@ -47,7 +47,7 @@ const COLUMNS: &[Column] = &[
     optional("device_h", Int32, "device.h in pixels"),
     optional("device_geo_lat", Float64, "device.geo.lat in degrees"),
     optional("device_geo_lon", Float64, "device.geo.lon in degrees"),
-    optional("device_geo_country", Text, "device.geo.country"),
+    optional("device_geo_country", Text, "device.geo.country; an alpha-2 code as its alpha-3 one"),
     required("body_bytes", Int64, "size of the body"),
     required("body", Text, "the request as received, byte for byte"),
 ];

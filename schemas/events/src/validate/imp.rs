@@ -9,6 +9,12 @@ use crate::violation::Place;
 /// A multiplier above this is possible and more often a fault (rule `imp.qty.multiplier`).
 const MULTIPLIER_PLAUSIBLE_MAX: f64 = 10_000.0;
 
+/// Longest time from a request to its display: what exchanges announce (rule `imp.dt`).
+const LEAD_MS_MAX: i64 = 48 * 3_600_000;
+
+/// Clocks of players and of ours may differ by this before a time is called past.
+const CLOCK_SKEW_MS: i64 = 60_000;
+
 pub(super) fn check_all(findings: &mut Findings, request: Node<'_, '_>) {
     let place = request.place.key("imp");
     let imps = match request.value.get("imp") {
@@ -18,7 +24,8 @@ pub(super) fn check_all(findings: &mut Findings, request: Node<'_, '_>) {
             return;
         }
     };
-    let mut ids = HashSet::new();
+    // Nothing is allocated for the one imp that most requests have.
+    let mut ids = HashSet::with_capacity(if imps.len() > 1 { imps.len().min(64) } else { 0 });
     for (index, imp) in imps.iter().enumerate() {
         let imp_place = place.index(index);
         if !matches!(imp, Json::Object(_)) {
@@ -28,7 +35,7 @@ pub(super) fn check_all(findings: &mut Findings, request: Node<'_, '_>) {
         let node = Node { value: imp, place: &imp_place, section: "3.2.4" };
         findings.required_text(node, "id", "imp.id.required");
         let id = imp.get("id").and_then(Json::as_str).filter(|id| !id.is_empty());
-        if id.is_some_and(|id| !ids.insert(id)) {
+        if imps.len() > 1 && id.is_some_and(|id| !ids.insert(id)) {
             findings.error("imp.id.unique", "3.2.4", &imp_place.key("id"), "must be unique in the request");
         }
         check(findings, node);
@@ -40,9 +47,28 @@ fn check(findings: &mut Findings, imp: Node<'_, '_>) {
     findings.floor(imp);
     findings.flags(imp, &["instl", "secure"]);
     findings.counts(imp, &["exp"]);
+    findings.listed(imp, "ssai", 0..=3);
+    display_time(findings, imp);
     quantity(findings, imp);
     deals(findings, imp);
     metrics(findings, imp);
+}
+
+/// The estimated time of display, in milliseconds; seconds, which samples of the specification carry, are read as such.
+fn display_time(findings: &mut Findings, imp: Node<'_, '_>) {
+    let Some(value) = imp.value.get("dt") else { return };
+    let place = imp.place.key("dt");
+    let Some(time) = value.as_f64().and_then(crate::time::millis) else {
+        findings.warning("imp.dt", imp.section, &place, "should be a time in milliseconds since 1970");
+        return;
+    };
+    if time.was_seconds {
+        findings.normalized("imp.dt", imp.section, &place, "is in seconds, and is read as such");
+    }
+    let lead_ms = time.ms.saturating_sub(findings.now_ms);
+    if !(-CLOCK_SKEW_MS..=LEAD_MS_MAX).contains(&lead_ms) {
+        findings.warning("imp.dt", imp.section, &place, "should be within 48 hours from now");
+    }
 }
 
 fn media_types(findings: &mut Findings, imp: Node<'_, '_>) {
@@ -58,6 +84,7 @@ fn media_types(findings: &mut Findings, imp: Node<'_, '_>) {
         let node = Node { value: banner, place: &place, section: "3.2.6" };
         findings.counts(node, &["w", "h"]);
         formats(findings, node);
+        banner_size(findings, node);
     }
     if let Some(video) = video {
         let place = imp.place.key("video");
@@ -81,6 +108,16 @@ fn formats(findings: &mut Findings, banner: Node<'_, '_>) {
     }
 }
 
+/// A banner says its size: by `format`, or by `w` and `h`.
+fn banner_size(findings: &mut Findings, banner: Node<'_, '_>) {
+    let is_positive = |key: &str| banner.value.get(key).and_then(Json::as_i64).is_some_and(|pixels| pixels > 0);
+    let has_formats = banner.value.get("format").is_some_and(|formats| !formats.elements().is_empty());
+    let is_sized = has_formats || is_positive("w") && is_positive("h");
+    if !is_sized {
+        findings.warning("imp.banner.size", banner.section, banner.place, "should have format, or w and h");
+    }
+}
+
 /// A native object without anything in it offers nothing, unless a template of the exchange completes the imp.
 /// Older senders name the markup otherwise; without `request` the row is marked.
 fn native_request(findings: &mut Findings, imp: Node<'_, '_>, native: &Json<'_>) {
@@ -95,7 +132,7 @@ fn native_request(findings: &mut Findings, imp: Node<'_, '_>, native: &Json<'_>)
     if is_empty && template.is_none() {
         findings.error("imp.native.request", "3.2.9", &request_place, "must be a string that is not empty");
     } else {
-        findings.warning("imp.native.request", "3.2.9", &request_place, "should be a string that is not empty");
+        findings.tolerable("imp.native.request", "3.2.9", &request_place, "should be a string that is not empty");
     }
 }
 
@@ -105,7 +142,7 @@ fn mimes(findings: &mut Findings, media: Node<'_, '_>, code: &'static str) {
     match media.value.get("mimes") {
         Some(Json::Array(mimes)) if !mimes.is_empty() => {}
         Some(_) => findings.error(code, media.section, &place, "must be an array of at least one element"),
-        None => findings.warning(code, media.section, &place, "should be an array of at least one element"),
+        None => findings.tolerable(code, media.section, &place, "should be an array of at least one element"),
     }
 }
 
@@ -117,7 +154,7 @@ fn timed_media(findings: &mut Findings, media: Node<'_, '_>, mimes_code: &'stati
     let is_exclusive = media.value.get("rqddurs").is_some_and(|value| !value.elements().is_empty());
     if is_exclusive && (min.is_some() || max.is_some()) {
         let place = media.place.key("rqddurs");
-        findings.warning(
+        findings.tolerable(
             "imp.video.rqddurs",
             media.section,
             &place,
@@ -145,6 +182,11 @@ fn quantity(findings: &mut Findings, imp: Node<'_, '_>) {
     } else if multiplier.is_some_and(|multiplier| multiplier > MULTIPLIER_PLAUSIBLE_MAX) {
         findings.warning("imp.qty.multiplier", node.section, &place.key("multiplier"), "is above 10,000");
     }
+    if qty.get("sourcetype").is_none() {
+        let message = "should say who measured it";
+        findings.warning("imp.qty.sourcetype", node.section, &place.key("sourcetype"), message);
+    }
+    findings.listed(node, "sourcetype", 0..=3);
     if qty.get("sourcetype").and_then(Json::as_i64) == Some(1) {
         findings.required_text(node, "vendor", "imp.qty.vendor");
     }

@@ -2,14 +2,14 @@
 
 use crate::json::Json;
 use crate::validate::findings::{Findings, Node};
-use crate::validate::{Policy, device, imp};
+use crate::validate::{device, imp, privacy, supply};
 use crate::violation::Place;
 
-pub(super) fn check(findings: &mut Findings, request: &Json<'_>, policy: Policy) {
+pub(super) fn check(findings: &mut Findings, request: &Json<'_>) {
     let node = Node { value: request, place: &Place::ROOT, section: "3.2.1" };
     findings.required_text(node, "id", "id.required");
     imp::check_all(findings, node);
-    channel(findings, node, policy);
+    channel(findings, node);
     device::check(findings, node);
     findings.flags(node, &["test", "allimps"]);
     findings.counts(node, &["tmax"]);
@@ -18,38 +18,66 @@ pub(super) fn check(findings: &mut Findings, request: &Json<'_>, policy: Policy)
     }
     auction_type(findings, node);
     currencies(findings, node);
-    if let Some(regs) = findings.object(node, "regs") {
-        let place = Place::ROOT.key("regs");
-        findings.legal_flags(Node { value: regs, place: &place, section: "3.2.3" }, &["coppa", "gdpr"]);
-    }
-    source(findings, node);
-    for key in ["user", "ext"] {
-        findings.object(node, key);
-    }
+    findings.exclusive(node, &[("wseat", "bseat"), ("acat", "bcat"), ("wlang", "wlangb")]);
+    privacy::check(findings, node);
+    supply::check(findings, node);
+    findings.object(node, "ext");
 }
 
-fn channel(findings: &mut Findings, node: Node<'_, '_>, policy: Policy) {
+fn channel(findings: &mut Findings, node: Node<'_, '_>) {
     let mut present = 0;
     for key in ["site", "app", "dooh"] {
-        present += usize::from(findings.object(node, key).is_some());
+        let Some(channel) = findings.object(node, key) else { continue };
+        present += 1;
+        let place = node.place.key(key);
+        let channel = Node { value: channel, place: &place, section: "3.2.1" };
+        findings.exclusive(channel, &[("keywords", "kwarray")]);
+        if let Some(content) = channel.value.get("content") {
+            let place = place.key("content");
+            let content = Node { value: content, place: &place, section: "3.2.16" };
+            findings.exclusive(content, &[("language", "langb"), ("keywords", "kwarray")]);
+        }
     }
     if present > 1 {
         findings.error("channel.exclusive", "3.2.1", node.place, "must have only one of site, app and dooh");
     }
     let nothing_named = ["site", "app", "dooh"].iter().all(|key| node.value.get(key).is_none());
-    if policy.channel_required && nothing_named {
+    if findings.policy.channel_required && nothing_named {
         findings.error("channel.missing", "3.2.1", node.place, "must have one of site, app and dooh");
     }
-    let Some(dooh) = node.value.get("dooh") else { return };
-    let is_named = ["id", "venuetype", "venuetypeid"].iter().any(|key| match dooh.get(key) {
+    if let Some(dooh) = node.value.get("dooh") {
+        let place = node.place.key("dooh");
+        screen(findings, Node { value: dooh, place: &place, section: "3.2.32" });
+    }
+}
+
+/// Names of the venue type of a screen: the specification's, then those of its own samples and of exchanges.
+const VENUETYPES: [&str; 2] = ["venuetype", "venuetypeid"];
+
+fn screen(findings: &mut Findings, dooh: Node<'_, '_>) {
+    let is_named = ["id", VENUETYPES[0], VENUETYPES[1]].iter().any(|key| match dooh.value.get(key) {
         Some(Json::Text(text)) => !text.is_empty(),
         Some(Json::Array(elements)) => !elements.is_empty(),
         Some(Json::Integer(_)) => true,
         Some(_) | None => false,
     });
-    if policy.dooh_id_or_venuetype_required && !is_named {
-        let place = node.place.key("dooh");
-        findings.error("dooh.id_or_venuetype", "3.2.32", &place, "must have an id or a venuetype");
+    if findings.policy.dooh_id_or_venuetype_required && !is_named {
+        findings.error("dooh.id_or_venuetype", dooh.section, dooh.place, "must have an id or a venuetype");
+    }
+    let Some((key, value)) = VENUETYPES.iter().find_map(|key| Some((*key, dooh.value.get(key)?))) else { return };
+    let place = dooh.place.key(key);
+    let is_as_specified = key == "venuetype" && value.elements().iter().all(|element| element.as_str().is_some());
+    if !(is_as_specified && matches!(value, Json::Array(_))) {
+        findings.normalized("dooh.venuetype", dooh.section, &place, "is read as an array of strings `venuetype`");
+    }
+    // Only OpenOOH's ids (1 is the default, 5 is version 1.1) are known here.
+    let taxonomy = dooh.value.get("venuetypetax").or_else(|| dooh.value.get("venuetax")).and_then(Json::as_i64);
+    let is_open_ooh = matches!(taxonomy.unwrap_or(1), 1 | 5);
+    let first = value.elements().first().unwrap_or(value);
+    let id = first.as_i64().or_else(|| first.as_str()?.parse().ok());
+    let is_empty_list = matches!(first, Json::Array(_));
+    if is_open_ooh && !is_empty_list && !id.is_some_and(crate::venue::is_known) {
+        findings.warning("dooh.venuetype", dooh.section, &place, "is not an OpenOOH venue type, and is read as absent");
     }
 }
 
@@ -68,14 +96,4 @@ fn currencies(findings: &mut Findings, node: Node<'_, '_>) {
     for (index, currency) in findings.array(node, "cur").iter().enumerate() {
         findings.currency("cur", node.section, &place.index(index), currency);
     }
-}
-
-fn source(findings: &mut Findings, node: Node<'_, '_>) {
-    let Some(source) = findings.object(node, "source") else { return };
-    let place = node.place.key("source");
-    let source_node = Node { value: source, place: &place, section: "3.2.2" };
-    findings.flags(source_node, &["fd"]);
-    let Some(schain) = findings.object(source_node, "schain") else { return };
-    let schain_place = place.key("schain");
-    findings.flags(Node { value: schain, place: &schain_place, section: "3.2.25" }, &["complete"]);
 }

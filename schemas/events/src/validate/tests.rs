@@ -1,20 +1,31 @@
 //! Rules against examples: each case is a change to a good request and the findings it causes.
 
+mod events;
+mod marks;
+
 use super::*;
 
 const GOOD: &str = r#"{"id":"r1","imp":[{"id":"1","video":{"mimes":["video/mp4"],"minduration":5,"maxduration":15},
 "bidfloor":2.5,"bidfloorcur":"USD","qty":{"multiplier":14.2,"sourcetype":1,"vendor":"geopath.org"},
 "pmp":{"deals":[{"id":"d1","bidfloor":3,"at":3}]},"metric":[{"type":"viewability","value":0.8}],"exp":3600}],
 "dooh":{"id":"s1","venuetype":["301"],"publisher":{"id":"p"}},"device":{"geo":{"lat":40.7,"lon":-74.0},"w":1920,"h":1080},
-"at":1,"tmax":250,"cur":["USD","EUR"],"test":0,"regs":{"coppa":0,"gdpr":1},"source":{"fd":1,"schain":{"complete":1}},"unknown":{"x":1}}"#;
+"at":1,"tmax":250,"cur":["USD","EUR"],"test":0,"regs":{"coppa":0,"gdpr":1},"source":{"fd":1,"schain":{"complete":1,"ver":"1.0","nodes":[{"asi":"a.example","sid":"1","hp":1}]}},
+"user":{"consent":"C"},"unknown":{"x":1}}"#;
+
+const NOW_MS: i64 = 1_795_000_000_000;
 
 fn findings(text: &str) -> Vec<String> {
     let json = Json::parse(text.as_bytes()).expect("the case is JSON");
-    let list = |violation: Violation| {
-        let mark = if violation.severity == Severity::Warning { "warning " } else { "" };
-        format!("{mark}{} {}", violation.code, violation.path)
+    ad_request(&json, Policy::default(), NOW_MS).iter().map(shown).collect()
+}
+
+fn shown(violation: &Violation) -> String {
+    let mark = match violation.severity {
+        Severity::Error => "",
+        Severity::Warning => "warning ",
+        Severity::Normalized => "normalized ",
     };
-    ad_request(&json, Policy::default()).into_iter().map(list).collect()
+    format!("{mark}{} {}", violation.code, violation.path)
 }
 
 fn check(from: &str, to: &str, expect: &[&str]) {
@@ -34,7 +45,7 @@ fn identity_and_imps() {
     check(r#""id":"r1""#, r#""id":7"#, &["id.required /id"]);
     check(r#"[{"id":"1""#, r#"[7,{"id":"1""#, &["field.type /imp/0"]);
     check(r#"{"id":"1","#, r#"{"#, &["imp.id.required /imp/0/id"]);
-    check(r#"[{"id":"1""#, r#"[{"id":"1","banner":{}},{"id":"1""#, &["imp.id.unique /imp/1/id"]);
+    check(r#"[{"id":"1""#, r#"[{"id":"1","banner":{"w":1,"h":1}},{"id":"1""#, &["imp.id.unique /imp/1/id"]);
     check(r#""video":{"mimes""#, r#""x":{"mimes""#, &["imp.media_type.required /imp/0"]);
     for imps in ["[]", "{}", "null", "\"x\""] {
         let text = format!(r#"{{"id":"r","imp":{imps},"site":{{"id":"s"}}}}"#);
@@ -48,10 +59,9 @@ fn channels() {
     check(r#""dooh":{"#, r#""other":{"#, &["channel.missing "]);
     check(r#""id":"s1","venuetype":["301"],"#, "", &["dooh.id_or_venuetype /dooh"]);
     check(r#""id":"s1","venuetype":["301"],"#, r#""venuetype":[],"id":"","#, &["dooh.id_or_venuetype /dooh"]);
-    check(r#""id":"s1","venuetype":["301"],"#, r#""venuetypeid":301,"#, &[]);
-    let lenient = Policy { channel_required: false, dooh_id_or_venuetype_required: false };
+    let lenient = Policy { channel_required: false, dooh_id_or_venuetype_required: false, ..Policy::default() };
     let text = GOOD.replacen(r#""dooh":{"#, r#""other":{"#, 1);
-    assert_eq!(ad_request(&Json::parse(text.as_bytes()).unwrap(), lenient), vec![]);
+    assert_eq!(ad_request(&Json::parse(text.as_bytes()).unwrap(), lenient, NOW_MS), vec![]);
 }
 
 #[test]
@@ -68,7 +78,11 @@ fn media() {
     check(r#""video":{"#, &with_native(templated), &["warning imp.native.request /imp/0/native/request"]);
     check(r#"["video/mp4"]"#, "7", &["imp.video.mimes /imp/0/video/mimes"]);
     check(r#""video":{"#, r#""banner":7,"video":{"#, &["field.type /imp/0/banner"]);
-    check(r#""video":{"#, r#""banner":{"w":-1},"video":{"#, &["field.count /imp/0/banner/w"]);
+    check(
+        r#""video":{"#,
+        r#""banner":{"w":-1,"h":1},"video":{"#,
+        &["field.count /imp/0/banner/w", "warning imp.banner.size /imp/0/banner"],
+    );
     let format = r#""banner":{"format":[{"w":1,"h":1},{"w":1.5}]},"video":{"#;
     check(r#""video":{"#, format, &["field.count /imp/0/banner/format/1/w"]);
 }
@@ -103,13 +117,14 @@ fn the_rest_of_the_request() {
     check(r#""complete":1"#, r#""complete":2"#, &["warning flags /source/schain/complete"]);
     check(r#""exp":3600"#, r#""exp":-1"#, &["field.count /imp/0/exp"]);
     check(r#""regs":{"coppa":0,"gdpr":1}"#, r#""regs":[]"#, &["field.type /regs"]);
+    check(r#""user":{"consent":"C"}"#, r#""user":[],"regs":{"gdpr":0}"#, &["field.type /user"]);
 }
 
 #[test]
 fn positions() {
     check(r#""lat":40.7"#, r#""lat":90.5"#, &["geo.range /device/geo/lat"]);
     check(r#","lon":-74.0"#, "", &["geo.pair /device/geo"]);
-    check(r#""lon":-74.0"#, r#""long":-74.0"#, &[]);
+    check(r#""lon":-74.0"#, r#""long":-74.0"#, &["normalized geo.long /device/geo/long"]);
     check(r#""lat":40.7"#, r#""accuracy":-1,"lat":40.7"#, &["field.count /device/geo/accuracy"]);
 }
 
@@ -117,8 +132,8 @@ fn positions() {
 fn all_findings_at_once_and_never_a_value() {
     let text = r#"{"id":"","imp":[{"id":"secret-1","qty":{"multiplier":-3}}],"tmax":"secret-2"}"#;
     let json = Json::parse(text.as_bytes()).unwrap();
-    let violations = ad_request(&json, Policy::default());
-    assert_eq!(violations.len(), 5, "{violations:?}");
+    let violations = ad_request(&json, Policy::default(), NOW_MS);
+    assert_eq!(violations.len(), 6, "{violations:?}");
     assert!(refuses(&violations));
     assert!(!format!("{violations:?}").contains("secret"));
     assert_eq!(findings("[]"), ["json.syntax "]);
@@ -127,7 +142,7 @@ fn all_findings_at_once_and_never_a_value() {
 #[test]
 fn a_warning_does_not_refuse() {
     let text = GOOD.replacen(r#""at":1,"tmax""#, r#""at":3,"tmax""#, 1);
-    let violations = ad_request(&Json::parse(text.as_bytes()).unwrap(), Policy::default());
+    let violations = ad_request(&Json::parse(text.as_bytes()).unwrap(), Policy::default(), NOW_MS);
     assert_eq!(violations.len(), 1);
     assert!(!refuses(&violations));
 }

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 use proptest::prelude::*;
 
-use super::{SubRecord, UnpackError, Unpacked, first_outside, unpack};
-use crate::{AggregateBuilder, HashRange, MAGIC, hash_key};
+use super::{Aggregate, SubRecord, UnpackError, Unpacked, check_digests, first_outside, unpack, unpack_aggregate};
+use crate::{AggregateBuilder, Compressor, HashRange, MAGIC, Origin, RecordRef, hash_key};
 
 fn seal(message: &[u8]) -> Bytes {
     [&MAGIC, message, Md5::digest(message).as_slice()].concat().into()
@@ -121,11 +121,49 @@ fn pack(records: &[SubRecord]) -> AggregateBuilder {
 
 proptest! {
     #[test]
-    fn packed_records_come_back(records in proptest::collection::vec(any_record(), 1..50)) {
-        let builder = pack(&records);
+    fn packed_records_come_back(
+        records in proptest::collection::vec(any_record(), 1..50),
+        origin in any::<Option<[u64; 4]>>(),
+        range in any::<[u128; 2]>(),
+    ) {
+        let mut builder = pack(&records);
+        let origin = origin.map(|[producer, epoch, lane, counter]| Origin { producer, epoch, lane, counter });
+        if let Some(origin) = origin {
+            builder.set_origin(origin);
+        }
         let data = builder.encode();
         prop_assert_eq!(data.len(), builder.size());
+        let aggregate = unpack_aggregate(&data, 0).unwrap().unwrap();
+        prop_assert_eq!((aggregate.origin(), aggregate.len()), (origin, records.len()));
+        let range = HashRange { start: range[0].min(range[1]), end: range[0].max(range[1]) };
+        prop_assert_eq!(aggregate.first_outside(range), first_outside(&records, range));
+        prop_assert_eq!(aggregate.records().len(), records.len());
+        let borrowed = |record: &RecordRef<'_>| sub_record(record.partition_key, record.explicit_hash_key, record.data);
+        prop_assert_eq!(&aggregate.records().map(|record| borrowed(&record)).collect::<Vec<_>>(), &records);
         prop_assert_eq!(unpack(&data), Ok(Unpacked::Aggregate(records)));
+    }
+
+    #[test]
+    fn many_at_a_time_is_as_one_by_one(
+        all in proptest::collection::vec((proptest::collection::vec(any_record(), 0..6), 0..5_u8), 0..12),
+    ) {
+        let data = |(records, kind): (Vec<SubRecord>, u8)| {
+            let data = pack(&records).encode();
+            match kind {
+                0 => data.slice(4..),
+                1 => data.slice(..data.len() - 1),
+                2 => Compressor::new(1).compress(&pack(&records)).unwrap(),
+                _ => data,
+            }
+        };
+        let all: Vec<Bytes> = all.into_iter().map(data).collect();
+        for (checked, data) in check_digests(all.iter().cloned()).iter().zip(&all) {
+            prop_assert_eq!(checked.data(), data);
+            let list = |read: Result<Option<Aggregate>, UnpackError>| {
+                read.map(|aggregate| aggregate.map(|aggregate| aggregate.into_iter().collect::<Vec<_>>()))
+            };
+            prop_assert_eq!(list(checked.unpack(1 << 20)), list(unpack_aggregate(data, 1 << 20)));
+        }
     }
 
     #[test]

@@ -65,8 +65,10 @@ async fn encodings() {
     for (value, expect) in [
         ("identity", Ok(Bytes::from_static(b"{}"))),
         ("gzip, gzip", Err(Kind::UnsupportedEncoding)),
-        ("br", Err(Kind::UnsupportedEncoding)),
-        ("zstd", Err(Kind::UnsupportedEncoding)),
+        ("compress", Err(Kind::UnsupportedEncoding)),
+        ("br", Err(Kind::CorruptBody)),
+        ("zstd", Err(Kind::CorruptBody)),
+        ("deflate", Err(Kind::CorruptBody)),
         ("", Err(Kind::UnsupportedEncoding)),
     ] {
         assert_eq!(receive_with(&[(header::CONTENT_ENCODING, value)], Body::from("{}")).await, expect, "{value}");
@@ -96,6 +98,50 @@ async fn gzip_bodies() {
     check_gzip(wrong_checksum, Err(Kind::CorruptBody)).await;
     check_gzip([whole, b"garbage".to_vec()].concat(), Err(Kind::CorruptBody)).await;
     check_gzip(vec![0; BYTES_MAX + 1], Err(Kind::TooLarge)).await;
+}
+
+/// `{"id":"1"}` as RFC 7932 has it: a window of 16 bits, one uncompressed meta-block of 10 bytes, the empty last one.
+const BROTLI: &[u8] = b"\x90\x00\x10{\"id\":\"1\"}\x03";
+
+#[test]
+fn the_other_encodings() {
+    let text = &b"{\"id\":\"1\"}"[..];
+    let zlib = |text: &[u8]| {
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    };
+    let bare = |text: &[u8]| {
+        let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    };
+    let zstd = |text: &[u8]| zstd::stream::encode_all(text, 3).unwrap();
+    let large = vec![b' '; BYTES_MAX + 1];
+    let check = |encoding, whole: Vec<u8>, bomb: Option<Vec<u8>>| {
+        assert_eq!(decompress(encoding, &whole, BYTES_MAX).as_deref(), Ok(text), "{encoding:?}");
+        for end in 1..whole.len() {
+            let cut = decompress(encoding, &whole[..end], BYTES_MAX);
+            assert!(cut.as_deref() != Ok(text) || end + 2 > whole.len(), "{encoding:?} cut at {end}");
+        }
+        if let Some(bomb) = bomb {
+            assert_eq!(decompress(encoding, &bomb, BYTES_MAX), Err(Kind::TooLarge), "{encoding:?}");
+        }
+    };
+    check(Encoding::Deflate, zlib(text), Some(zlib(&large)));
+    check(Encoding::Deflate, bare(text), Some(bare(&large)));
+    check(Encoding::Zstd, zstd(text), Some(zstd(&large)));
+    check(Encoding::Brotli, BROTLI.to_vec(), None);
+}
+
+#[test]
+fn the_ratio_is_bounded_above_a_free_size() {
+    let zeros = |bytes: usize| zstd::stream::encode_all(&vec![b' '; bytes][..], 3).unwrap();
+    let free = zeros(RATIO_FREE_BYTES);
+    assert!(free.len() * RATIO_MAX < RATIO_FREE_BYTES);
+    assert_eq!(decompress(Encoding::Zstd, &free, 4 << 20).map(|bytes| bytes.len()), Ok(RATIO_FREE_BYTES));
+    assert_eq!(decompress(Encoding::Zstd, &zeros(RATIO_FREE_BYTES + 1), 4 << 20), Err(Kind::RatioTooLarge));
+    assert_eq!(decompress(Encoding::Gzip, &gzip(&vec![b' '; 3 << 20]), 4 << 20), Err(Kind::RatioTooLarge));
 }
 
 #[tokio::test]
@@ -153,15 +199,17 @@ proptest! {
     #[test]
     fn what_is_compressed_comes_back(bytes in proptest::collection::vec(any::<u8>(), 0..5000)) {
         let expect = if bytes.len() <= BYTES_MAX { Ok(Bytes::from(bytes.clone())) } else { Err(Kind::TooLarge) };
-        prop_assert_eq!(decompress(&gzip(&bytes), BYTES_MAX), expect);
+        prop_assert_eq!(decompress(Encoding::Gzip, &gzip(&bytes), BYTES_MAX), expect);
     }
 
     #[test]
     fn no_bytes_make_decompression_panic(bytes in proptest::collection::vec(any::<u8>(), 0..500)) {
         let with_header = [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3], &bytes[..]].concat();
         for raw in [bytes, with_header] {
-            if let Ok(decompressed) = decompress(&raw, BYTES_MAX) {
-                prop_assert!(decompressed.len() <= BYTES_MAX);
+            for encoding in [Encoding::Gzip, Encoding::Deflate, Encoding::Brotli, Encoding::Zstd] {
+                if let Ok(decompressed) = decompress(encoding, &raw, BYTES_MAX) {
+                    prop_assert!(decompressed.len() <= BYTES_MAX);
+                }
             }
         }
     }

@@ -7,7 +7,8 @@ use std::{
     time::Duration,
 };
 
-use kinesis_record::{HashRange, SubRecord, Unpacked, first_outside, hash_key, unpack};
+use kinesis_consumer::ShardWindows;
+use kinesis_record::{CONTENT_BYTES_MAX, HashRange, SubRecord, first_outside, hash_key, unpack_aggregate};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::super::{
@@ -74,6 +75,9 @@ pub(super) struct SimulatedStream {
     /// Every user record in the order in which it was stored.
     log: Vec<Name>,
     places: HashMap<Position, Name>,
+    /// What a reader makes of it that removes marked repeats.
+    read: Vec<Name>,
+    windows: ShardWindows,
     stored_bytes: u64,
     stored_records: u64,
     pub(super) is_down: bool,
@@ -92,13 +96,15 @@ impl SimulatedStream {
             made: 0,
             log: Vec::new(),
             places: HashMap::new(),
+            read: Vec::new(),
+            windows: ShardWindows::default(),
             stored_bytes: 0,
             stored_records: 0,
             is_down: false,
             dropped_by_kcl: 0,
             stored_without_answer: 0,
         };
-        stream.add_shard(0, u128::MAX);
+        stream.add_shard(0, u128::MAX, &[]);
         while stream.shards.len() < usize::try_from(shards).unwrap() {
             // The oldest is the widest.
             stream.split(0);
@@ -116,24 +122,26 @@ impl SimulatedStream {
         let index = self.random.random_range(0..self.shards.len());
         let merges = self.shards.len() > 2 && index > 0 && self.random.random_ratio(2, 5);
         if merges {
-            let right = self.shards.remove(index).shard.range;
-            let left = self.shards.remove(index - 1).shard.range;
-            self.add_shard(left.start, right.end);
+            let right = self.shards.remove(index).shard;
+            let left = self.shards.remove(index - 1).shard;
+            self.add_shard(left.range.start, right.range.end, &[&*left.id, &*right.id]);
         } else {
             self.split(index);
         }
     }
 
     fn split(&mut self, index: usize) {
-        let range = self.shards.remove(index).shard.range;
+        let Shard { id, range } = self.shards.remove(index).shard;
         let middle = range.start + (range.end - range.start) / 2;
-        self.add_shard(range.start, middle);
-        self.add_shard(middle + 1, range.end);
+        self.add_shard(range.start, middle, &[&*id]);
+        self.add_shard(middle + 1, range.end, &[&*id]);
     }
 
-    fn add_shard(&mut self, start: u128, end: u128) {
+    fn add_shard(&mut self, start: u128, end: u128, parents: &[&str]) {
         self.made += 1;
         let shard = Shard { id: format!("s{}", self.made).into(), range: HashRange { start, end } };
+        // A reader comes to a shard when it has read the parents to their ends.
+        self.windows.begin_after(&shard.id, parents);
         // A new shard starts with all it can hold.
         self.shards.push(SimulatedShard { shard, tokens: self.model.capacity(), refilled_at: Duration::ZERO });
     }
@@ -181,14 +189,20 @@ impl SimulatedStream {
         self.stored_bytes += bytes;
         self.stored_records += 1;
         let sequence_number: Arc<str> = self.stored_records.to_string().into();
-        let records = match unpack(&entry.data).unwrap() {
-            Unpacked::Aggregate(records) => records,
-            Unpacked::Plain => vec![SubRecord {
+        let aggregate = unpack_aggregate(&entry.data, CONTENT_BYTES_MAX).unwrap();
+        let origin = aggregate.as_ref().and_then(|aggregate| aggregate.origin());
+        let records = match aggregate {
+            Some(aggregate) => aggregate.into_iter().collect(),
+            None => vec![SubRecord {
                 partition_key: Arc::clone(&entry.partition_key),
                 explicit_hash_key: explicit,
                 data: entry.data.clone(),
             }],
         };
+        let is_repeat = origin.is_some_and(|origin| self.windows.is_repeat(&shard.id, &origin, &sequence_number));
+        if !is_repeat {
+            self.read.extend(records.iter().map(name));
+        }
         self.dropped_by_kcl += usize::from(first_outside(&records, shard.range).is_some());
         for (sub_sequence, record) in (0..).zip(&records) {
             let name = name(record);
@@ -209,6 +223,17 @@ impl SimulatedStream {
     /// User records that were stored once more than needed.
     pub(super) fn copies(&self) -> usize {
         self.log.len() - self.log.iter().collect::<HashSet<_>>().len()
+    }
+
+    /// A reader that removes marked repeats has every record that is stored, once.
+    pub(super) fn check_read_once(&self) {
+        let stored: HashSet<&Name> = self.log.iter().collect();
+        let read: HashSet<&Name> = self.read.iter().collect();
+        assert_eq!(
+            (read.len(), self.read.len()),
+            (stored.len(), stored.len()),
+            "records read, with and without repeats"
+        );
     }
 
     /// Within each key, no record is stored for the first time after a later one.

@@ -1,0 +1,252 @@
+//! The account's concurrency: one pool that all functions share, and the bulkheads that some reserve of it.
+//!
+//! A reservation is a guarantee and a ceiling at once: nobody else can take it, and its function gets no more. At least
+//! 100 stay unreserved, as at AWS.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Concurrent invocations that no reservation may take.
+pub const UNRESERVED_MIN: usize = 100;
+/// Synchronous requests a second that each unit of concurrency allows, however short they are.
+const REQUESTS_PER_ENVIRONMENT_PER_S: usize = 10;
+
+/// Why an invocation was throttled, by the service's own names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Throttle {
+    /// The unreserved concurrency of the account is used up.
+    #[error("the account's unreserved concurrency is used up")]
+    Account,
+    /// The function's reserved concurrency is used up.
+    #[error("the function's reserved concurrency is used up")]
+    Reserved,
+    /// More than ten synchronous requests a second for each unit of concurrency.
+    #[error("more than ten requests a second for each unit of concurrency")]
+    Rate,
+    /// More new environments than the function may get: 1,000 every ten seconds.
+    #[error("more than 1,000 new environments within ten seconds")]
+    Scaling,
+}
+
+impl Throttle {
+    /// The `Reason` of a `TooManyRequestsException`.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Account | Self::Scaling => "ConcurrentInvocationLimitExceeded",
+            Self::Reserved => "ReservedFunctionConcurrentInvocationLimitExceeded",
+            Self::Rate => "FunctionInvocationRateLimitExceeded",
+        }
+    }
+}
+
+/// A reservation that would leave less than [`UNRESERVED_MIN`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("reserving {asked} leaves less than {UNRESERVED_MIN} of the account's {limit} unreserved")]
+pub struct NotReservable {
+    /// What was asked for.
+    pub asked: usize,
+    /// The account's concurrency.
+    pub limit: usize,
+}
+
+/// What is in use, and by whom.
+#[derive(Debug)]
+struct Usage {
+    limit: usize,
+    /// By function.
+    reserved: BTreeMap<String, Bulkhead>,
+    unreserved_in_use: usize,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Bulkhead {
+    limit: usize,
+    in_use: usize,
+}
+
+impl Usage {
+    fn unreserved_limit(&self) -> usize {
+        let reserved: usize = self.reserved.values().map(|bulkhead| bulkhead.limit).sum();
+        self.limit.saturating_sub(reserved)
+    }
+
+    fn reserve(&mut self, function: &str, asked: usize) -> Result<(), NotReservable> {
+        let others = self.reserved.iter().filter(|(name, _)| *name != function);
+        let others: usize = others.map(|(_, bulkhead)| bulkhead.limit).sum();
+        if others + asked + UNRESERVED_MIN > self.limit {
+            return Err(NotReservable { asked, limit: self.limit });
+        }
+        self.reserved.entry(function.to_owned()).or_default().limit = asked;
+        Ok(())
+    }
+
+    /// Takes one; the answer says whether it came from the function's own.
+    fn take(&mut self, function: &str) -> Result<bool, Throttle> {
+        let unreserved_limit = self.unreserved_limit();
+        match self.reserved.get_mut(function) {
+            Some(bulkhead) if bulkhead.in_use < bulkhead.limit => {
+                bulkhead.in_use += 1;
+                Ok(true)
+            }
+            Some(_) => Err(Throttle::Reserved),
+            None if self.unreserved_in_use < unreserved_limit => {
+                self.unreserved_in_use += 1;
+                Ok(false)
+            }
+            None => Err(Throttle::Account),
+        }
+    }
+
+    fn give_back(&mut self, function: &str, is_reserved: bool) {
+        if !is_reserved {
+            self.unreserved_in_use -= 1;
+        } else if let Some(bulkhead) = self.reserved.get_mut(function) {
+            bulkhead.in_use -= 1;
+        }
+    }
+
+    /// What a function may have at most.
+    fn ceiling(&self, function: &str) -> usize {
+        self.reserved.get(function).map_or_else(|| self.unreserved_limit(), |bulkhead| bulkhead.limit)
+    }
+}
+
+/// The account's concurrency. Cheap to clone; all clones are one account.
+#[derive(Debug, Clone)]
+pub(super) struct Account {
+    /// Held for a few additions.
+    usage: Arc<Mutex<Usage>>,
+}
+
+/// The right to one invocation; given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Permit {
+    account: Account,
+    function: String,
+    is_reserved: bool,
+}
+
+impl Account {
+    /// An account with this many concurrent invocations, at least one.
+    pub(super) fn new(limit: usize) -> Self {
+        let usage = Usage { limit: limit.max(1), reserved: BTreeMap::new(), unreserved_in_use: 0 };
+        Self { usage: Arc::new(Mutex::new(usage)) }
+    }
+
+    /// Sets apart `asked` for a function.
+    pub(super) fn reserve(&self, function: &str, asked: usize) -> Result<(), NotReservable> {
+        self.usage().reserve(function, asked)
+    }
+
+    /// Takes one for an invocation of a function.
+    pub(super) fn take(&self, function: &str) -> Result<Permit, Throttle> {
+        let is_reserved = self.usage().take(function)?;
+        Ok(Permit { account: self.clone(), function: function.to_owned(), is_reserved })
+    }
+
+    /// Synchronous requests a second that a function may have.
+    pub(super) fn requests_per_s(&self, function: &str) -> usize {
+        self.usage().ceiling(function).saturating_mul(REQUESTS_PER_ENVIRONMENT_PER_S)
+    }
+
+    fn usage(&self) -> MutexGuard<'_, Usage> {
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.account.usage().give_back(&self.function, self.is_reserved);
+    }
+}
+
+/// A bucket of tokens that refills steadily.
+#[derive(Debug, Clone)]
+pub(super) struct TokenBucket {
+    /// Millionths of a token, so that slow rates refill exactly.
+    micros: u128,
+    filled_at: Instant,
+}
+
+const MICROS_PER_TOKEN: u128 = 1_000_000;
+
+impl TokenBucket {
+    /// A full bucket of `size` tokens.
+    pub(super) fn full(size: usize, now: Instant) -> Self {
+        Self { micros: tokens(size), filled_at: now }
+    }
+
+    /// Takes a token from a bucket that holds `size` and refills in `refill`. Both may change from call to call.
+    pub(super) fn take(&mut self, size: usize, refill: Duration, now: Instant) -> bool {
+        let elapsed_us = now.saturating_duration_since(self.filled_at).as_micros();
+        let refill_us = refill.as_micros().max(1);
+        let gained = tokens(size).saturating_mul(elapsed_us) / refill_us;
+        self.micros = self.micros.saturating_add(gained).min(tokens(size));
+        self.filled_at = self.filled_at.max(now);
+        let has_one = self.micros >= MICROS_PER_TOKEN;
+        if has_one {
+            self.micros -= MICROS_PER_TOKEN;
+        }
+        has_one
+    }
+}
+
+fn tokens(count: usize) -> u128 {
+    u128::try_from(count).unwrap_or(u128::MAX).saturating_mul(MICROS_PER_TOKEN)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_bulkhead_is_a_guarantee_and_a_ceiling() {
+        let account = Account::new(103);
+        account.reserve("mine", 2).unwrap();
+        let mine: Vec<Permit> = (0..2).map(|_| account.take("mine").unwrap()).collect();
+        assert_eq!(account.take("mine").unwrap_err(), Throttle::Reserved);
+        let others: Vec<Permit> = (0..101).map(|_| account.take("other").unwrap()).collect();
+        assert_eq!(account.take("another").unwrap_err(), Throttle::Account);
+        drop(mine);
+        assert_eq!(account.take("another").unwrap_err(), Throttle::Account, "what is reserved stays so");
+        account.take("mine").unwrap();
+        drop(others);
+        account.take("another").unwrap();
+        assert_eq!((account.requests_per_s("mine"), account.requests_per_s("other")), (20, 1_010));
+    }
+
+    #[test]
+    fn a_hundred_stay_unreserved() {
+        let account = Account::new(1_000);
+        account.reserve("a", 500).unwrap();
+        account.reserve("b", 400).unwrap();
+        assert_eq!(account.reserve("c", 1).unwrap_err(), NotReservable { asked: 1, limit: 1_000 });
+        account.reserve("b", 399).unwrap();
+        account.reserve("c", 1).unwrap();
+        account.reserve("c", 0).unwrap();
+        assert_eq!(account.take("c").unwrap_err(), Throttle::Reserved, "a reservation of 0 is an off switch");
+    }
+
+    proptest! {
+        #[test]
+        fn a_bucket_never_gives_more_than_its_size_and_its_rate(
+            size in 1_usize..20,
+            gaps_ms in proptest::collection::vec(0_u64..400, 1..200),
+        ) {
+            let start = Instant::now();
+            let refill = Duration::from_secs(1);
+            let mut bucket = TokenBucket::full(size, start);
+            let mut elapsed_ms = 0;
+            let mut taken = 0_u128;
+            for gap_ms in gaps_ms {
+                elapsed_ms += gap_ms;
+                taken += u128::from(bucket.take(size, refill, start + Duration::from_millis(elapsed_ms)));
+                let allowed = u128::try_from(size).unwrap() * (1_000 + u128::from(elapsed_ms)) / 1_000;
+                prop_assert!(taken <= allowed, "{} of {} after {} ms", taken, allowed, elapsed_ms);
+            }
+        }
+    }
+}
