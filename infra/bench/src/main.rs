@@ -1,13 +1,11 @@
 //! Every figure that is promised: `cargo run --release -p bench -- NAME [--json]`.
 
-mod cpu;
-mod figure;
 mod first_build;
 mod parquet;
-mod peer;
 mod pipeline;
 
 use clap::{Parser, Subcommand};
+use producer_bench::{cpu, figure, peer};
 
 /// Measures one group of figures and prints a line for each.
 ///
@@ -22,7 +20,7 @@ struct Cli {
     json: bool,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum Group {
     /// Name the groups and their figures.
     List,
@@ -46,9 +44,11 @@ enum Group {
     },
     /// CPU time of a first release build, into an empty target directory of its own.
     Build,
+    #[command(flatten)]
+    Producer(producer_bench::Command),
 }
 
-const LIST: [(&str, &str); 7] = [
+const LIST: [(&str, &str); 20] = [
     ("pipeline", "pipeline.accepted_rate: events a second accepted over HTTP while the rate is offered"),
     ("pipeline", "pipeline.whole_rate: events a second from the first request to all being rows in SQL"),
     ("pipeline", "pipeline.cpu_per_event: CPU time of the whole process, load generator included"),
@@ -56,6 +56,19 @@ const LIST: [(&str, &str); 7] = [
     ("parquet", "parquet.stage_rate: events a CPU second from JSON to a Parquet object, beside DuckDB"),
     ("parquet", "parquet.size: bytes an event in Parquet, beside DuckDB"),
     ("build", "build.cpu: CPU minutes of a first release build"),
+    ("producer", "producer.records: records a CPU second at 300 B, full path with signing, beside the best peer"),
+    ("producer", "producer.bytes: megabytes a CPU second at 1 KB"),
+    ("producer", "producer.best_peer: times the best peer"),
+    ("producer", "producer.bytes_used.{smooth,window,burst}: share of a shard's bytes, with the throttles"),
+    ("producer", "producer.records_used.{smooth,window,burst}: share of a shard's records, with the throttles"),
+    ("producer", "producer.crowd_used: share of a shard's bytes that eight producers use, under each limit model"),
+    ("producer", "producer.crowd_throttled: share of their attempts that is throttled"),
+    ("producer", "producer.crowd_jain: Jain's index over what each of the eight got"),
+    ("producer", "producer.outage_memory: resident memory over the buffer's size while the endpoint fails"),
+    ("producer", "producer.outage_cpu: CPU while blocked by it"),
+    ("producer", "producer.outage_recovery: time from its end to the full rate"),
+    ("producer", "producer.buffered: time in the buffer at half load"),
+    ("producer", "producer.flush: time of a flush under that load, beside a bare round trip"),
 ];
 
 #[tokio::main]
@@ -72,6 +85,10 @@ async fn main() -> anyhow::Result<()> {
         Group::Pipeline { rate, seconds, batch } => pipeline::measure(rate, seconds, batch).await?,
         Group::Parquet { events } => parquet::measure(events).await?,
         Group::Build => first_build::measure()?,
+        // It has runtimes of one thread, so that a core's work is one core's.
+        Group::Producer(command) => {
+            return tokio::task::spawn_blocking(move || producer_bench::run(&command, cli.json)).await?;
+        }
     };
     for figure in &figures {
         println!("{}", if cli.json { serde_json::to_string(figure)? } else { figure.to_string() });

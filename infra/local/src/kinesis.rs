@@ -42,7 +42,7 @@ pub(crate) use api::EVENT_STREAM;
 pub use api::{Answer, Kinesis, Subscription};
 pub use description::{ClosedShard, ShardDescription, StreamMode, parse_shard_id, shard_id};
 pub use hash_key::{HashKey, HashKeyRange, NotAHashKey};
-pub use limiter::{ReadLimiter, WriteLimiter};
+pub use limiter::{ReadLimiter, WriteLimiter, WriteModel};
 pub use log::{LogError, Position, ReadLimit, Tail};
 pub use reader::{Batch, Record, ShardReader};
 pub use sequence::{NotASequenceNumber, SequenceNumber};

@@ -1,16 +1,18 @@
 //! The only place that calls the SDK: `PutRecords` and `ListShards`, and what their errors mean.
 
+mod body;
+
 use std::{error::Error, sync::Arc, time::Duration};
 
 use aws_sdk_kinesis::{
     Client,
     config::{StalledStreamProtectionConfig, http::HttpResponse, retry::RetryConfig, timeout::TimeoutConfig},
     error::{ProvideErrorMetadata, SdkError},
-    primitives::Blob,
-    types::{PutRecordsRequestEntry, PutRecordsResultEntry, ShardFilter, ShardFilterType},
+    types::{PutRecordsResultEntry, ShardFilter, ShardFilterType},
 };
 use kinesis_record::HashRange;
 
+use self::body::StreamId;
 use crate::{
     error::{Failure, FailureClass, ShardMapError},
     pipeline::{
@@ -52,13 +54,20 @@ impl Stream {
 
     /// Makes one `PutRecords` call; whatever happens to it is an outcome.
     pub(crate) async fn put_records(&self, entries: Vec<Entry>) -> Outcome {
-        let records: Result<Vec<_>, _> = entries.into_iter().map(request_entry).collect();
-        let records = match records {
-            Ok(records) => records,
-            Err(error) => return Outcome::Failed(Failure::NotSent(Arc::new(error))),
+        let stream = match (&self.name, &self.arn) {
+            (Some(name), _) => StreamId::Name(name),
+            (None, arn) => StreamId::Arn(arn.as_deref().unwrap_or_default()),
         };
-        let call = self.client.put_records().set_stream_name(self.name.as_deref().map(Into::into));
-        let call = call.set_stream_arn(self.arn.as_deref().map(Into::into)).set_records(Some(records));
+        let body = body::put_records(stream, &entries);
+        drop(entries);
+        // The SDK resolves, signs and sends; but the records are ours to write: see `body`.
+        let call = self.client.put_records().set_records(Some(Vec::new()));
+        let call = call.set_stream_name(self.name.as_deref().map(Into::into));
+        let call = call.set_stream_arn(self.arn.as_deref().map(Into::into));
+        let call = call.customize().mutate_request(move |request| {
+            request.headers_mut().insert("content-length", body.len().to_string());
+            *request.body_mut() = body.clone().into();
+        });
         match call.send().await {
             Ok(output) => Outcome::Answered(output.records.into_iter().map(entry_outcome).collect()),
             Err(error) => Outcome::Failed(failure(error)),
@@ -96,14 +105,6 @@ impl Stream {
             }
         }
     }
-}
-
-fn request_entry(entry: Entry) -> Result<PutRecordsRequestEntry, aws_sdk_kinesis::error::BuildError> {
-    PutRecordsRequestEntry::builder()
-        .partition_key(&*entry.partition_key)
-        .set_explicit_hash_key(entry.explicit_hash_key.as_deref().map(Into::into))
-        .data(Blob::new(entry.data))
-        .build()
 }
 
 fn entry_outcome(entry: PutRecordsResultEntry) -> EntryOutcome {

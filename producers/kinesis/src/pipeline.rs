@@ -12,6 +12,7 @@ pub(crate) mod spooled;
 mod lane;
 mod limiter;
 mod meter;
+mod outage;
 mod outstanding;
 mod refresh;
 mod reshard;
@@ -20,7 +21,7 @@ mod retrier;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use kinesis_record::{Compressor, HashRange, Origin};
@@ -32,9 +33,10 @@ use crate::{
     error::{Failure, PutError},
     pipeline::{
         batch::{Batch, Pending, Ticket},
-        lane::{Due, Lane},
-        limiter::{Limiter, PipelineClock},
+        lane::{Cut, Due, Lane},
+        limiter::{Admission, Limiter, PipelineClock},
         meter::Meter,
+        outage::{Outage, Permission},
         outstanding::Outstanding,
         refresh::Refresh,
         request::{BatchId, Draft, InFlight, Request, RequestId},
@@ -86,9 +88,13 @@ pub(crate) struct Pipeline {
     requests: HashMap<RequestId, InFlight>,
     outstanding: Outstanding,
     refresh: Refresh,
+    outage: Outage,
     next_id: u64,
     freed_bytes: usize,
     wake: Option<Instant>,
+    /// Something happened that may make a lane due before `wake`. Most records join lanes that wait already, and looking at
+    /// every lane for each of them is most of what a busy producer would do.
+    is_stirred: bool,
     /// Where the round over the lanes begins; it moves on, so that no shard is always last.
     first_lane: usize,
     last_failure: Option<Failure>,
@@ -105,6 +111,7 @@ impl Pipeline {
     pub(crate) fn new(config: Config, map: &ShardMap, now: Instant, counters: Arc<Counters>, seed: u64) -> Self {
         let refresh = Refresh::new(now, config.shard_map_refresh);
         let meter = Meter::new(&config.stream, config.aggregate_bytes_max, config.record_deadline, now);
+        let outage = Outage::new(config.record_deadline);
         let mut random = StdRng::seed_from_u64(seed);
         let compressor = config.compression_level.map(Compressor::new);
         let mut pipeline = Pipeline {
@@ -122,9 +129,11 @@ impl Pipeline {
             requests: HashMap::new(),
             outstanding: Outstanding::new(),
             refresh,
+            outage,
             next_id: 0,
             freed_bytes: 0,
             wake: None,
+            is_stirred: true,
             first_lane: 0,
             last_failure: None,
             is_closing: false,
@@ -153,16 +162,23 @@ impl Pipeline {
             cost: accepted.cost,
             deadline: now + if is_durable { spooled::FOREVER } else { self.config.record_deadline },
         };
-        self.lane_at(accepted.hash_key).push(Pending::new(accepted.record, ticket));
+        let aggregate_bytes_max = self.config.aggregate_bytes_max;
+        let lane = self.lane_at(accepted.hash_key);
+        let (was_empty, was_full) = (lane.is_empty(), lane.queue_bytes() >= aggregate_bytes_max);
+        lane.push(Pending::new(accepted.record, ticket));
+        let becomes_full = !was_full && lane.queue_bytes() >= aggregate_bytes_max;
+        self.is_stirred |= was_empty || becomes_full;
     }
 
     /// Sends everything that was accepted so far without waiting for company, and answers when all of it has its result.
     pub(crate) fn flush(&mut self, flush: oneshot::Sender<()>) {
+        self.is_stirred = true;
         self.outstanding.flush(flush);
     }
 
     /// From now on nothing waits for company.
     pub(crate) fn close(&mut self) {
+        self.is_stirred = true;
         self.is_closing = true;
     }
 
@@ -204,18 +220,38 @@ impl Pipeline {
 
     /// The next request to make now. To be called until there is none.
     pub(crate) fn poll(&mut self, now: Instant) -> Option<Request> {
+        let is_due = self.wake.is_some_and(|wake| wake <= now);
+        if !self.is_stirred && !is_due {
+            return None;
+        }
+        let request = self.look(now);
+        self.is_stirred = request.is_some();
+        request
+    }
+
+    fn look(&mut self, now: Instant) -> Option<Request> {
         self.clock.set(now.saturating_duration_since(self.started_at));
         self.wake = None;
         self.expire(now);
         if self.requests.len() >= self.config.requests_in_flight_max {
             return None;
         }
-        let mut draft = Draft::default();
+        let is_probe = match self.outage.permission(now) {
+            Permission::All => false,
+            Permission::Probe => true,
+            Permission::From(at) => {
+                self.wake_at(Some(at));
+                return None;
+            }
+        };
+        let mut draft = if is_probe { Draft::of_one() } else { Draft::default() };
         self.collect_parked(now, &mut draft);
         self.collect_lanes(now, now, &mut draft);
-        if !draft.is_empty() {
+        if is_probe && !draft.is_empty() {
+            self.outage.probed(now, &mut self.random);
+        } else if !draft.is_empty() {
             // A request is made anyway: lanes that would be due soon go along, and are in step from then on.
-            self.collect_lanes(now, now + self.config.linger / 2, &mut draft);
+            self.collect_lanes(now, now + self.spacing() / 2, &mut draft);
         }
         (!draft.is_empty()).then(|| self.request(now, draft))
     }
@@ -230,7 +266,26 @@ impl Pipeline {
         if !expired.is_empty() {
             self.give_up(expired, &PutError::Expired { attempts: 0, last: self.last_failure.clone() });
         }
-        self.wake = self.lanes.iter().filter_map(Lane::head_deadline).min();
+        if self.outage.is_on() {
+            self.expire_parked(now);
+        }
+        let parked_deadline = self.parked_deadlines().map(|(deadline, _)| deadline).min();
+        self.wake = self.lanes.iter().filter_map(Lane::head_deadline).chain(parked_deadline).min();
+    }
+
+    /// During an outage parked batches may not be sent again before their deadline; otherwise their next end decides.
+    fn expire_parked(&mut self, now: Instant) {
+        let expired: Vec<_> = self.parked_deadlines().filter(|(deadline, _)| *deadline <= now).collect();
+        for (_, (at, id)) in expired {
+            self.parked.remove(&(at, id));
+            self.expire_batch(now, id);
+        }
+    }
+
+    /// The earliest deadline of each parked batch; none unless there is an outage.
+    fn parked_deadlines(&self) -> impl Iterator<Item = (Instant, (Instant, BatchId))> {
+        let parked = self.outage.is_on().then_some(&self.parked).into_iter().flatten();
+        parked.filter_map(|place| Some((self.batches.get(&place.1)?.deadline()?, *place)))
     }
 
     fn collect_parked(&mut self, now: Instant, draft: &mut Draft) {
@@ -239,7 +294,8 @@ impl Pipeline {
             let batch = self.batches.get(&id).expect("a parked batch is kept");
             let (bytes, landing, alone) = (batch.entry.bytes(), batch.landing, batch.alone);
             let joins = draft.has_room(bytes) && (!alone || draft.is_empty());
-            if joins && self.admits(now, landing, bytes) {
+            if joins && self.admits(now, landing, bytes).is_some() {
+                self.shard_at(landing).limiter.charge(bytes, now);
                 self.parked.remove(&(at, id));
                 draft.push(id, bytes);
             }
@@ -253,8 +309,7 @@ impl Pipeline {
 
     /// Cuts batches from all lanes that are due before `horizon`.
     fn collect_lanes(&mut self, now: Instant, horizon: Instant, draft: &mut Draft) {
-        let is_idle = self.requests.is_empty();
-        let spacing = if is_idle { self.config.linger / IDLE_SPACING_DIVISOR } else { self.config.linger };
+        let spacing = self.spacing();
         let flushed_below = if self.is_closing { u64::MAX } else { self.outstanding.epoch() };
         let count = self.lanes.len();
         for turn in 0..count {
@@ -278,15 +333,22 @@ impl Pipeline {
         self.first_lane = (self.first_lane + 1) % count.max(1);
     }
 
+    /// How long a lane waits for company after it last sent.
+    fn spacing(&self) -> Duration {
+        let is_idle = self.requests.is_empty();
+        if is_idle { self.config.linger / IDLE_SPACING_DIVISOR } else { self.config.linger }
+    }
+
     /// Cuts one batch from a lane, if the limiter of its shard has room.
     fn cut(&mut self, now: Instant, index: usize, landing: u128, draft: &mut Draft) -> bool {
-        if let Some(wait) = self.shard_at(landing).limiter.wait() {
-            self.wake_at(Some(now + wait));
+        let Some(wanted) = self.lanes.get(index).map(|lane| lane.wanted_bytes(&self.config)) else { return false };
+        let Some(room) = self.admits(now, landing, wanted) else {
+            let share_ppm = self.shard_at(landing).limiter.share_ppm(now);
             if let Some(lane) = self.lanes.get_mut(index) {
-                lane.is_limited = true;
+                lane.slow_down(share_ppm, &self.config);
             }
             return false;
-        }
+        };
         let Some(lane) = self.lanes.get_mut(index) else { return false };
         let origin = self.config.dedupe_tag.map(|ProducerId { producer, epoch }| Origin {
             producer,
@@ -294,7 +356,8 @@ impl Pipeline {
             lane: lane.id.0.wrapping_add(self.origin_lanes),
             counter: self.next_id,
         });
-        let Some(batch) = lane.cut(now, origin, &self.config, self.compressor.as_mut()) else { return false };
+        let cut = Cut { now, room, origin };
+        let Some(batch) = lane.cut(cut, &self.config, self.compressor.as_mut()) else { return false };
         if batch.is_aggregate {
             count(&self.counters.aggregates, 1);
             count(&self.counters.aggregated, batch.tickets.len());
@@ -308,18 +371,15 @@ impl Pipeline {
         true
     }
 
-    /// Charges a batch to its shard, if the limiter has room.
-    fn admits(&mut self, now: Instant, landing: u128, bytes: usize) -> bool {
-        let limiter = &mut self.shard_at(landing).limiter;
-        match limiter.wait() {
-            None => {
-                limiter.charge(bytes, now);
-                true
-            }
-            Some(wait) => {
+    /// Up to how many bytes a record may have, if the limiter has room for one of `bytes`.
+    fn admits(&mut self, now: Instant, landing: u128, bytes: usize) -> Option<usize> {
+        match self.shard_at(landing).limiter.admit(bytes, now) {
+            Admission::Bytes(room) => Some(room),
+            Admission::In(wait) => {
                 self.wake_at(Some(now + wait));
-                false
+                None
             }
+            Admission::AfterAnswer => None,
         }
     }
 

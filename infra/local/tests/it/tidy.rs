@@ -20,7 +20,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
 ];
 
 /// Our packages, as dependencies name them.
-const OURS: [&str; 11] = [
+const OURS: [&str; 13] = [
     "bench",
     "enrich",
     "etl",
@@ -31,7 +31,9 @@ const OURS: [&str; 11] = [
     "kinesis-record",
     "load",
     "millrace",
+    "producer-bench",
     "queries",
+    "shard-limits",
 ];
 
 const DRAWERS: [&str; 9] = ["util", "utils", "helper", "helpers", "common", "misc", "types", "models", "prelude"];
@@ -45,7 +47,7 @@ const PURE: [&str; 8] = [
     "producers/kinesis/src/collector.rs",
     "consumers/enrich/src/calculate.rs",
     "consumers/enrich/src/screens.rs",
-    "infra/local/src/kinesis/limiter.rs",
+    "infra/shard-limits/src",
 ];
 
 fn root() -> PathBuf {

@@ -24,6 +24,15 @@ use crate::{
     pipeline::batch::{Batch, Entry, Expires, Pending, Ticket},
 };
 
+/// A lane that its shard's limit holds up sends aggregates that are smaller by this: an even pace, and nothing is lost by it.
+const PACE_DIVISOR: usize = 2;
+
+/// But not smaller than this, below which requests cost more than evenness gains.
+const PACED_BYTES_MIN: usize = 4 << 10;
+
+/// Bytes of an aggregate beside its records: magic, digest, and the landing hash key in the table.
+const AGGREGATE_FRAME_BYTES: usize = 64;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct LaneId(pub(crate) u64);
 
@@ -34,6 +43,16 @@ pub(crate) enum Due {
     Never,
     /// From this moment on.
     From(Instant),
+}
+
+/// How a batch is to be cut.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cut {
+    pub(crate) now: Instant,
+    /// Bytes that the shard's limit allows; a first record that alone has more passes.
+    pub(crate) room: usize,
+    /// The mark of an aggregate, if there is to be one.
+    pub(crate) origin: Option<Origin>,
 }
 
 #[derive(Debug)]
@@ -48,8 +67,8 @@ pub(crate) struct Lane {
     /// How much of its bytes an aggregate keeps when it is compressed.
     estimate: Estimate,
     last_cut: Option<Instant>,
-    /// The shard's limit kept the lane from sending. Then smaller aggregates lose nothing, and keep an even pace.
-    pub(crate) is_limited: bool,
+    /// Set when the shard's limit kept the lane from sending: smaller aggregates then lose nothing, and keep an even pace.
+    pub(crate) paced_bytes_max: Option<usize>,
     /// Batches of this lane that are not settled.
     in_flight: usize,
     /// Unsettled batches of lanes that a reshard replaced and that hold hash keys of this one.
@@ -67,7 +86,7 @@ impl Lane {
             queue: Queue::default(),
             estimate: Estimate::default(),
             last_cut: None,
-            is_limited: false,
+            paced_bytes_max: None,
             in_flight: 0,
             blocked_by: 0,
         }
@@ -75,6 +94,24 @@ impl Lane {
 
     pub(crate) fn push(&mut self, pending: Pending) {
         self.queue.push(pending);
+    }
+
+    /// Notes that the limit of its shard, of which this producer uses a share in millionths, holds the lane up. A smaller share
+    /// comes in smaller pieces: many producers whose large pieces meet by chance would be throttled although each keeps to
+    /// its part.
+    pub(crate) fn slow_down(&mut self, share_ppm: u64, config: &Config) {
+        let whole = u64::try_from(config.aggregate_bytes_max / PACE_DIVISOR).unwrap_or(u64::MAX);
+        let part = usize::try_from(whole.saturating_mul(share_ppm) / 1_000_000).unwrap_or(usize::MAX);
+        self.paced_bytes_max = Some(part.max(PACED_BYTES_MIN).min(config.aggregate_bytes_max));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.front().is_none()
+    }
+
+    /// Bytes of keys, data and framing that wait.
+    pub(crate) fn queue_bytes(&self) -> usize {
+        self.queue.bytes()
     }
 
     /// Puts a record back that was cut before all others of this lane.
@@ -129,15 +166,20 @@ impl Lane {
         if config.aggregation { head_bytes.max(config.aggregate_bytes_max) + self.outer_key.len() } else { head_bytes }
     }
 
-    /// Cuts the next batch from the head of the queue. The caller has seen that the lane is due. `origin` is the mark of an
-    /// aggregate, if there is to be one.
-    pub(crate) fn cut(
-        &mut self,
-        now: Instant,
-        origin: Option<Origin>,
-        config: &Config,
-        compressor: Option<&mut Compressor>,
-    ) -> Option<Batch> {
+    /// Bytes of the next batch that is worth being sent: with less room it waits. Half of a paced aggregate, so that the room
+    /// that an answered one leaves is enough for the next, although none is filled to the last byte.
+    pub(crate) fn wanted_bytes(&self, config: &Config) -> usize {
+        let head_bytes = self.queue.front_bytes();
+        if !config.aggregation {
+            return head_bytes;
+        }
+        let worth_bytes = self.paced_bytes_max.unwrap_or(config.aggregate_bytes_max / PACE_DIVISOR) / 2;
+        head_bytes.max(self.queue.bytes().min(worth_bytes)) + self.outer_key.len() + AGGREGATE_FRAME_BYTES
+    }
+
+    /// Cuts the next batch from the head of the queue. The caller has seen that the lane is due.
+    pub(crate) fn cut(&mut self, cut: Cut, config: &Config, compressor: Option<&mut Compressor>) -> Option<Batch> {
+        let Cut { now, room, origin } = cut;
         let first = self.queue.pop()?;
         self.last_cut = Some(now);
         self.in_flight += 1;
@@ -145,9 +187,9 @@ impl Lane {
             self.queue.begin(first.ticket.hash_key);
             return Some(Batch::plain(self.id, first));
         }
-        let pace_divisor = if std::mem::take(&mut self.is_limited) { 2 } else { 1 };
-        let record_bytes_max = config.record_bytes_max.saturating_sub(self.outer_key.len());
-        let bytes_max = (config.aggregate_bytes_max / pace_divisor).min(record_bytes_max);
+        let paced_bytes_max = self.paced_bytes_max.take().unwrap_or(config.aggregate_bytes_max);
+        let record_bytes_max = config.record_bytes_max.min(room).saturating_sub(self.outer_key.len());
+        let bytes_max = paced_bytes_max.min(record_bytes_max);
         if let Some(compressor) = compressor {
             self.queue.push_front(first);
             return self.cut_compressed(bytes_max, origin, config, compressor);
@@ -157,10 +199,9 @@ impl Lane {
         builder.push(&first.partition_key, Some(landing), first.data.clone());
         let mut others = Vec::new();
         while let Some(next) = self.queue.front()
-            && builder.size_with(&next.partition_key, Some(landing), next.data.len()) <= bytes_max
+            && builder.push_within(bytes_max, &next.partition_key, Some(landing), &next.data)
             && let Some(next) = self.queue.pop()
         {
-            builder.push(&next.partition_key, Some(landing), next.data);
             others.push(next.ticket);
         }
         let can_be_wrapped = builder.size() + self.outer_key.len() <= config.record_bytes_max;

@@ -7,9 +7,14 @@
 //! A `governor` bucket cannot owe. So it is made much deeper than the burst, and what lies above that depth is what may be
 //! used: below it the producer is in debt, and waits.
 //!
+//! A pace alone would still put a little more than a second's worth into some seconds: a burst, a record, and what the network
+//! held up. The [`Ledger`] leaves that out.
+//!
 //! Each throttled record lowers the share of the limit that is used by its part of a second's records, so the rate falls to
 //! what the shard took. From there it climbs back: slowly at first, faster the longer all is well. Producers that share a
 //! shard find their parts so: what is taken off is proportional to the share, what is added is not.
+
+mod ledger;
 
 use std::{
     num::NonZeroU32,
@@ -28,16 +33,19 @@ use governor::{
     state::{InMemoryState, NotKeyed},
 };
 
+use self::ledger::{Ledger, Room};
+
 /// Both buckets count 1,000,000 cells a second: a byte is a cell (a shard takes 1 MB/s), a record is 1,000 (1,000 records/s).
 const CELLS_PER_S: NonZeroU32 = NonZeroU32::new(1_000_000).expect("not zero");
 const CELLS_PER_RECORD: u64 = 1_000;
 
 const CELL_TIME: Duration = Duration::from_micros(1);
 
-/// 10 ms of the rate: enough that a timer which fires late loses nothing, little enough to count as no burst.
-const BURST_CELLS: u32 = 10_000;
+/// 40 ms of the rate: enough that a timer which fires late loses nothing. With the largest aggregate it is still below a tenth of
+/// a second, which is less than any limit that is worth the name allows at once.
+const BURST_CELLS: u32 = 40_000;
 
-/// Whoever met a debt waits this much longer than it takes to pay. Half a burst, so nothing is lost; but what may go then is
+/// Whoever met a debt waits this much longer than it takes to pay. A part of the burst, so nothing is lost; but what may go then is
 /// more than one small record, and shares a request.
 const PATIENCE: Duration = Duration::from_millis(5);
 
@@ -50,8 +58,8 @@ const CAPACITY_CELLS: NonZeroU32 = NonZeroU32::new(DEBT_CELLS_MAX + BURST_CELLS)
 const PPM: u64 = 1_000_000;
 /// The smallest share of a limit that throttling leaves: 1 %, that is one aggregate in five seconds.
 const SHARE_PPM_MIN: u64 = PPM / 100;
-/// The share climbs by this much a second: with eight producers on a shard, about 1 % of what they send is throttled.
-const CLIMB_PPM_PER_S: u64 = PPM / 1000;
+/// The share climbs by this much a second: with eight producers on a shard, about 0.6 % of what they send is throttled.
+const CLIMB_PPM_PER_S: u64 = PPM * 3 / 4000;
 /// Beside that it climbs with the cube of the time since the last throttle, from any level to all in this time.
 const CLIMB_S: u64 = 150;
 /// One throttled record takes off at most a seventh, however few were sent.
@@ -127,6 +135,18 @@ pub(crate) struct Limiter {
     /// The last throttle.
     throttle: Option<Throttle>,
     window: Window,
+    ledger: Ledger,
+}
+
+/// Whether a Kinesis record may go now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// One of at most so many bytes may; one that is alone too large for any second may too.
+    Bytes(usize),
+    /// Ask again after that long.
+    In(Duration),
+    /// Ask again after an answer.
+    AfterAnswer,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -173,11 +193,29 @@ impl Limiter {
             resumes_at: Duration::ZERO,
             throttle: None,
             window: Window::default(),
+            ledger: Ledger::default(),
         }
     }
 
-    /// Whether a Kinesis record may go now: `None`, or how long to wait before asking again.
-    pub(crate) fn wait(&mut self) -> Option<Duration> {
+    /// Whether a Kinesis record of `bytes` may go now.
+    pub(crate) fn admit(&mut self, bytes: usize, now: Instant) -> Admission {
+        if let Some(wait) = self.wait() {
+            return Admission::In(wait);
+        }
+        match self.ledger.room(bytes, now) {
+            Room::Bytes(room) => Admission::Bytes(room),
+            Room::From(at) => Admission::In(at.saturating_duration_since(now)),
+            Room::AfterAnswer => Admission::AfterAnswer,
+        }
+    }
+
+    /// Notes that a record that was charged at `sent_at` is answered, and whether the shard may have counted it.
+    pub(crate) fn answer(&mut self, sent_at: Instant, now: Instant, bytes: usize, was_counted: bool) {
+        self.ledger.answer(sent_at, now, bytes, was_counted);
+    }
+
+    /// Whether the pace lets a Kinesis record go now: `None`, or how long to wait before asking again.
+    fn wait(&mut self) -> Option<Duration> {
         let now = Duration::from(self.clock.now());
         if let Some(wait) = self.debt() {
             self.resumes_at = now + wait + PATIENCE;
@@ -194,6 +232,7 @@ impl Limiter {
     /// Charges a Kinesis record that was admitted.
     pub(crate) fn charge(&mut self, bytes: usize, now: Instant) {
         self.window.count(now);
+        self.ledger.send(bytes, now);
         let share_ppm = self.share_ppm(now);
         let cells = |plain: u64| plain.saturating_mul(PPM).div_ceil(share_ppm);
         self.bytes.owed_cells += cells(u64::try_from(bytes).unwrap_or(u64::MAX / PPM));

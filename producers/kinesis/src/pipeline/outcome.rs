@@ -7,8 +7,8 @@ use crate::{
     pipeline::{
         Pipeline,
         batch::{Batch, Ticket},
-        request::{BatchId, RequestId},
-        retrier::{Verdict, backoff, blames_a_record, verdict},
+        request::{BatchId, InFlight, RequestId},
+        retrier::{Verdict, blames_a_record, verdict},
     },
     record::{Delivered, Stored},
     stats::count,
@@ -33,9 +33,17 @@ pub(crate) enum EntryOutcome {
 impl Pipeline {
     /// Takes in the end of a request.
     pub(crate) fn complete(&mut self, now: Instant, id: RequestId, outcome: Outcome) {
+        self.is_stirred = true;
         let request = self.requests.remove(&id).expect("a request ends once");
         let sent = request.batches.len();
         self.meter.request_ended(now.saturating_duration_since(request.sent_at));
+        self.tell_limiters(now, &request, &outcome);
+        match &outcome {
+            Outcome::Failed(failure) if failure.class() == FailureClass::Temporary => {
+                self.outage.failed(now, &mut self.random);
+            }
+            Outcome::Failed(_) | Outcome::Answered(_) => self.outage.answered(),
+        }
         match outcome {
             Outcome::Answered(results) if results.len() == sent => {
                 for ((batch, predicted), result) in request.batches.into_iter().zip(results) {
@@ -61,6 +69,26 @@ impl Pipeline {
                 }
             }
             Outcome::Failed(failure) => self.fail_all(now, request.batches, &failure),
+        }
+    }
+
+    /// Tells the limiters what their shards may have counted: everything but what was refused.
+    fn tell_limiters(&mut self, now: Instant, request: &InFlight, outcome: &Outcome) {
+        let is_refused = |failure: &Failure| match failure.class() {
+            FailureClass::Throttled | FailureClass::Refused => true,
+            FailureClass::Temporary => false,
+        };
+        for (position, (id, _)) in request.batches.iter().enumerate() {
+            let was_counted = match outcome {
+                Outcome::Failed(failure) => !is_refused(failure),
+                Outcome::Answered(results) => match results.get(position) {
+                    Some(EntryOutcome::Failed(failure)) => !is_refused(failure),
+                    Some(EntryOutcome::Stored { .. }) | None => true,
+                },
+            };
+            let batch = self.batches.get(id).expect("a batch in flight is kept");
+            let (landing, bytes) = (batch.landing, batch.entry.bytes());
+            self.shard_at(landing).limiter.answer(request.sent_at, now, bytes, was_counted);
         }
     }
 
@@ -115,13 +143,20 @@ impl Pipeline {
             }
             Verdict::Expire(at) => {
                 let batch = self.take_settled(id);
-                self.recut(batch, at, failure);
+                self.recut(batch, at, Some(failure.clone()));
             }
         }
     }
 
+    /// Takes a parked batch apart whose earliest deadline has come.
+    pub(crate) fn expire_batch(&mut self, now: Instant, id: BatchId) {
+        let batch = self.take_settled(id);
+        let last = self.last_failure.clone();
+        self.recut(batch, now, last);
+    }
+
     /// Gives up the records whose deadline comes before `at`, and puts the others back to be cut anew.
-    fn recut(&mut self, batch: Batch, at: Instant, failure: &Failure) {
+    fn recut(&mut self, batch: Batch, at: Instant, last: Option<Failure>) {
         let attempts = batch.attempts;
         let (expired, alive): (Vec<_>, Vec<_>) =
             batch.into_pending().into_iter().partition(|pending| pending.ticket.deadline <= at);
@@ -129,7 +164,7 @@ impl Pipeline {
             self.lane_at(pending.ticket.hash_key).push_front(pending);
         }
         let expired = expired.into_iter().map(|pending| pending.ticket).collect();
-        self.give_up(expired, &PutError::Expired { attempts, last: Some(failure.clone()) });
+        self.give_up(expired, &PutError::Expired { attempts, last });
     }
 
     pub(crate) fn give_up(&mut self, tickets: Vec<Ticket>, error: &PutError) {

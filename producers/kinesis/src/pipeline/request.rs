@@ -37,9 +37,16 @@ pub(crate) struct Draft {
     pub(crate) batches: Vec<BatchId>,
     bytes: usize,
     is_closed: bool,
+    /// Closes with the first record.
+    is_of_one: bool,
 }
 
 impl Draft {
+    /// A request that takes one record only.
+    pub(crate) fn of_one() -> Self {
+        Draft { is_of_one: true, ..Draft::default() }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.batches.is_empty()
     }
@@ -53,6 +60,7 @@ impl Draft {
     pub(crate) fn push(&mut self, id: BatchId, bytes: usize) {
         self.batches.push(id);
         self.bytes += bytes;
+        self.is_closed |= self.is_of_one;
     }
 
     /// Nothing may join any more.

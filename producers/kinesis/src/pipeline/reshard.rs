@@ -20,6 +20,7 @@ impl Pipeline {
         let has_changed = !map.shards().iter().eq(self.shards.iter().map(|state| &state.shard));
         self.refresh.succeeded(asked_at, has_changed);
         self.is_map_missing = false;
+        self.is_stirred = true;
         if has_changed {
             count(&self.counters.shard_map_changes, 1);
             self.replace_map(map);

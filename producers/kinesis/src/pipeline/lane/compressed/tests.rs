@@ -15,7 +15,7 @@ use crate::{
     config::{Config, ProducerId, WRAPPING_BYTES_MAX},
     pipeline::{
         batch::{Batch, Pending, Ticket},
-        lane::{Lane, LaneId},
+        lane::{Cut, Lane, LaneId},
     },
     record::Record,
 };
@@ -78,7 +78,7 @@ fn drain(mut lane: Lane, config: &Config, expect: &[(String, Vec<u8>)]) -> usize
     let mut compressor = Compressor::new(1);
     let now = Instant::now();
     let (mut batches, mut read) = (0, Vec::new());
-    while let Some(batch) = lane.cut(now, origin(config), config, Some(&mut compressor)) {
+    while let Some(batch) = lane.cut(cut_at(now, config), config, Some(&mut compressor)) {
         batches += 1;
         let fits = batch.tickets.len() == 1 || batch.entry.data.len() <= config.aggregate_bytes_max;
         assert!(fits, "{} bytes in {} records", batch.entry.data.len(), batch.tickets.len());
@@ -98,6 +98,10 @@ fn drain(mut lane: Lane, config: &Config, expect: &[(String, Vec<u8>)]) -> usize
 fn origin(config: &Config) -> Option<Origin> {
     let most = u64::MAX;
     config.dedupe_tag.map(|ProducerId { producer, epoch }| Origin { producer, epoch, lane: most, counter: most })
+}
+
+fn cut_at(now: Instant, config: &Config) -> Cut {
+    Cut { now, room: usize::MAX, origin: origin(config) }
 }
 
 fn lane() -> Lane {
@@ -161,7 +165,7 @@ fn a_record_alone_goes_in_its_smallest_form() {
     let check = |config: &Config, data: &[u8], is_aggregate: bool, is_compressed: bool| {
         let mut lane = lane();
         lane.push(pending(Instant::now(), 1, "k", data.to_vec()));
-        let batch: Batch = lane.cut(Instant::now(), origin(config), config, Some(&mut Compressor::new(1))).unwrap();
+        let batch: Batch = lane.cut(cut_at(Instant::now(), config), config, Some(&mut Compressor::new(1))).unwrap();
         assert_eq!(batch.is_aggregate, is_aggregate);
         assert_eq!(batch.entry.data.starts_with(&COMPRESSED_MAGIC), is_compressed);
         let Ok(Unpacked::Aggregate(records)) = unpack(&batch.entry.data) else { return assert!(!is_aggregate) };

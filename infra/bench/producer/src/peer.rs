@@ -12,19 +12,27 @@ const FOLDER: &str = "target/bench-peers";
 ///
 /// # Errors
 /// When there is no Python, or the package cannot be had.
-pub(crate) fn python_with(package: &str) -> anyhow::Result<PathBuf> {
-    let folder = PathBuf::from(FOLDER).join(format!("python-{package}"));
+pub fn python_with(package: &str) -> anyhow::Result<PathBuf> {
+    python_with_all(&[package])
+}
+
+/// A Python interpreter with several packages, made on first use.
+///
+/// # Errors
+/// When there is no Python, or one of the packages cannot be had.
+pub fn python_with_all(packages: &[&str]) -> anyhow::Result<PathBuf> {
+    let names = packages.join("+");
+    let folder = PathBuf::from(FOLDER).join(format!("python-{names}"));
     let python = folder.join("bin/python");
-    if python.exists() {
+    // Written last: half an environment would pass for a whole one.
+    let complete = folder.join("complete");
+    if complete.exists() {
         return Ok(python);
     }
     run(Command::new("python3").args(["-m", "venv"]).arg(&folder)).context("make a Python environment")?;
-    let installed = run(Command::new(&python).args(["-m", "pip", "install", "--quiet", package]));
-    if installed.is_err() {
-        // Half an environment would pass for a whole one on the next run.
-        std::fs::remove_dir_all(&folder).context("remove a half-made Python environment")?;
-    }
-    installed.with_context(|| format!("install {package}"))?;
+    run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(packages))
+        .with_context(|| format!("install {names}"))?;
+    std::fs::write(&complete, &names).context("note that a Python environment is complete")?;
     Ok(python)
 }
 

@@ -6,22 +6,32 @@ use serde::Serialize;
 
 /// One measured number.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Figure {
-    pub(crate) name: &'static str,
-    pub(crate) value: f64,
-    pub(crate) unit: &'static str,
-    pub(crate) goal: Option<f64>,
-    pub(crate) better: Better,
-    pub(crate) peer: Option<String>,
-    pub(crate) peer_value: Option<f64>,
-    pub(crate) note: String,
+pub struct Figure {
+    /// Group and name, separated by a dot.
+    pub name: &'static str,
+    /// What was measured, in `unit`.
+    pub value: f64,
+    /// Unit of `value`, `goal` and `peer_value`.
+    pub unit: &'static str,
+    /// What was promised, if it was.
+    pub goal: Option<f64>,
+    /// Which way is up.
+    pub better: Better,
+    /// Name and version of the peer.
+    pub peer: Option<String>,
+    /// What the peer reached in the same run; `None` if it could not be had.
+    pub peer_value: Option<f64>,
+    /// Under which conditions.
+    pub note: String,
 }
 
 /// Which way is up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Better {
+pub enum Better {
+    /// More is better.
     Higher,
+    /// Less is better.
     Lower,
 }
 

@@ -8,13 +8,39 @@ use anyhow::Context as _;
 const TICKS_PER_S: u64 = 100;
 
 /// CPU time so far of this process, user and system.
-pub(crate) fn of_process() -> anyhow::Result<Duration> {
+///
+/// # Errors
+/// When `/proc` does not tell.
+pub fn of_process() -> anyhow::Result<Duration> {
     sum_of_fields(&std::fs::read_to_string("/proc/self/stat").context("read /proc/self/stat")?, [13, 14])
 }
 
+/// CPU time so far of another process, user and system.
+///
+/// # Errors
+/// When `/proc` does not tell, for instance because the process has ended.
+pub fn of_process_with_id(id: u32) -> anyhow::Result<Duration> {
+    let path = format!("/proc/{id}/stat");
+    sum_of_fields(&std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?, [13, 14])
+}
+
 /// CPU time of all children that were waited for.
-pub(crate) fn of_children() -> anyhow::Result<Duration> {
+///
+/// # Errors
+/// When `/proc` does not tell.
+pub fn of_children() -> anyhow::Result<Duration> {
     sum_of_fields(&std::fs::read_to_string("/proc/self/stat").context("read /proc/self/stat")?, [15, 16])
+}
+
+/// Memory of this process that is resident now, in bytes.
+///
+/// # Errors
+/// When `/proc` does not tell.
+pub fn resident_bytes() -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").context("read /proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("/proc/self/status has no VmRSS")?;
+    let kib = line.trim().trim_end_matches(" kB").parse::<u64>().context("/proc/self/status has no number")?;
+    Ok(kib * 1024)
 }
 
 fn sum_of_fields(stat: &str, fields: [usize; 2]) -> anyhow::Result<Duration> {
