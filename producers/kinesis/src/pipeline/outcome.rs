@@ -8,7 +8,7 @@ use crate::{
         Pipeline,
         batch::{Batch, Ticket},
         request::{BatchId, InFlight, RequestId},
-        retrier::{Verdict, blames_a_record, verdict},
+        retrier::{Verdict, backoff, blames_a_record, verdict},
     },
     record::{Delivered, Stored},
     stats::count,
