@@ -56,6 +56,11 @@ fn a_response_is_one_row_and_its_bids_are_theirs() {
         test true
     "#]],
     );
+}
+
+#[test]
+fn each_bid_of_a_response_is_a_row() {
+    let rows = rows_of_type(EventType::BidResponse, RESPONSE);
     assert_eq!(rows[1].2.num_rows(), 2);
     check(
         &rows[1].2,
@@ -127,7 +132,7 @@ fn every_type_has_its_table_and_keeps_its_bytes() {
 }
 
 #[test]
-fn columns_of_plays_auctions_and_notices() {
+fn columns_of_plays_and_auctions() {
     let play = r#"{"play_id":"p","adunit_id":"u","auction_id":"a","imp_id":1,"imp_ts":1795000000,"end_ts":1795000008000,"played_ms":8000,"play_status":"completed","multiplier":14.2,"test":true}"#;
     check(
         &rows_of_type(EventType::ProofOfPlay, play)[0].2,
@@ -179,6 +184,10 @@ fn columns_of_plays_auctions_and_notices() {
         test -
     "#]],
     );
+}
+
+#[test]
+fn columns_of_notices() {
     let notice = r#"{"imp_id":"1","auction_price":2.4,"auction_multiplier":3.5,"auction_loss":102,"auction_imp_ts":1795000000000}"#;
     check(
         &rows_of_type(EventType::BillingNotice, notice)[0].2,
