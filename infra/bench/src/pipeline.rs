@@ -101,5 +101,6 @@ fn options(data_dir: &std::path::Path, rate: u32) -> anyhow::Result<Options> {
         raw_shards: u16::try_from(shards).context("too many shards")?,
         screens: millrace::up::screens_table(SEED, SCREENS)?,
         publish_interval: Duration::from_secs(10),
+        binaries: None,
     })
 }
