@@ -67,6 +67,7 @@ struct ShardState {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own; no two of them make a state")]
 pub(crate) struct Pipeline {
     config: Config,
     /// There is one if aggregates are to be compressed.
@@ -240,7 +241,8 @@ impl Pipeline {
             Permission::All => false,
             Permission::Probe => true,
             Permission::From(at) => {
-                self.wake_at(Some(at));
+                // Without anything to probe with there is nothing to wake for: an idle producer has no timer.
+                self.wake_at((self.held > 0).then_some(at));
                 return None;
             }
         };
