@@ -62,14 +62,15 @@ pub fn places(pipeline: &Pipeline, place: &PlaceArgs) -> String {
     let endpoint = pipeline.cloud().endpoint();
     let data_dir = place.data_dir.display();
     format!(
-        "collection API   http://{ingest}   (POST /v1/ad_requests, POST /v1/events)\n\
-         local cloud      {endpoint}   (Kinesis, Firehose, S3, Glue, Athena; any credentials, region us-east-1)\n\
+        "collection API   http://{ingest}   (POST /v1/ad_requests, POST /v1/events; all routes: /openapi.json)\n\
+         local cloud      {endpoint}   (Kinesis, Firehose, S3, Glue, Athena, Lambda; any credentials, region us-east-1)\n\
          streams          {raw}, {enriched}\n\
-         tables           {database}.ad_requests, {database}.imps, {database}.failed_events\n\
+         tables           {tables}   (database {database})\n\
          files            {data_dir}/s3/objects/{bucket}/",
         ingest = pipeline.ingest(),
         raw = names::RAW_STREAM,
         enriched = names::ENRICHED_STREAM,
+        tables = events::table::TABLES.map(|table| table.name).join(", "),
         database = names::DATABASE,
         bucket = names::LAKE_BUCKET,
     )
