@@ -62,16 +62,16 @@ pub(crate) fn document() -> Value {
 fn operation(route: &Route, method: &str) -> Value {
     let mut responses = BTreeMap::new();
     responses.insert(route.success.to_string(), success(route));
-    for kind in route.problems {
+    for kind in route.problems() {
         let entry = responses.entry(kind.status().as_str().to_owned()).or_insert_with(|| json!({"description": ""}));
-        describe(entry, route, *kind);
+        describe(entry, route, kind);
     }
     let mut operation = json!({ "summary": route.summary, "responses": responses });
     if let Some(members) = operation.as_object_mut() {
         members.extend(parameters(route).map(|parameters| ("parameters".to_owned(), parameters)));
         let body = (method == "POST").then(|| media_types(route)).flatten();
         members.extend(body.map(|content| ("requestBody".to_owned(), json!({ "content": content }))));
-        if route.problems.contains(&Kind::UnknownKey) {
+        if route.problems().any(|kind| kind == Kind::UnknownKey) {
             members.insert("security".to_owned(), json!([{"bearer": []}, {"apiKey": []}]));
         }
     }

@@ -14,8 +14,8 @@ pub(crate) struct Route {
     pub(crate) summary: &'static str,
     /// The status of success.
     pub(crate) success: u16,
-    /// What else it may answer.
-    pub(crate) problems: &'static [Kind],
+    /// What else it may answer; see [`Route::problems`].
+    problems: &'static [&'static [Kind]],
     pub(crate) serves: Serves,
 }
 
@@ -35,7 +35,7 @@ pub(crate) enum Serves {
 }
 
 /// What every call that carries a body may be told.
-const TAKES: &[Kind] = &[
+const BODY: &[Kind] = &[
     Kind::InvalidRequest,
     Kind::CorruptBody,
     Kind::IncompleteBody,
@@ -44,27 +44,6 @@ const TAKES: &[Kind] = &[
     Kind::SlowBody,
     Kind::TooLarge,
     Kind::RatioTooLarge,
-    Kind::UriTooLong,
-    Kind::UnsupportedMediaType,
-    Kind::UnsupportedEncoding,
-    Kind::OverQuota,
-    Kind::Unwritable,
-    Kind::QueueFull,
-    Kind::StreamUnavailable,
-    Kind::Overloaded,
-];
-
-const TAKES_BATCH: &[Kind] = &[
-    Kind::InvalidRequest,
-    Kind::CorruptBody,
-    Kind::IncompleteBody,
-    Kind::UnknownEventType,
-    Kind::UnknownKey,
-    Kind::TenantDisabled,
-    Kind::SlowBody,
-    Kind::TooLarge,
-    Kind::RatioTooLarge,
-    Kind::TooManyLines,
     Kind::UriTooLong,
     Kind::UnsupportedMediaType,
     Kind::UnsupportedEncoding,
@@ -74,32 +53,23 @@ const TAKES_BATCH: &[Kind] = &[
     Kind::Overloaded,
 ];
 
-const TAKES_NOTICE: &[Kind] = &[
-    Kind::InvalidRequest,
-    Kind::CorruptBody,
-    Kind::IncompleteBody,
-    Kind::UnknownKey,
-    Kind::BadSignature,
-    Kind::TenantDisabled,
-    Kind::UnknownRoute,
-    Kind::SlowBody,
-    Kind::TooLarge,
-    Kind::RatioTooLarge,
-    Kind::UriTooLong,
-    Kind::UnsupportedMediaType,
-    Kind::UnsupportedEncoding,
-    Kind::OverQuota,
-    Kind::Unwritable,
-    Kind::QueueFull,
-    Kind::StreamUnavailable,
-    Kind::Overloaded,
-];
+/// One event: in a batch it is the line that is told.
+const SINGLE: &[&[Kind]] = &[BODY, &[Kind::Unwritable]];
+
+const BATCH: &[&[Kind]] = &[BODY, &[Kind::UnknownEventType, Kind::TooManyLines]];
+
+const NOTICE: &[&[Kind]] = &[BODY, &[Kind::Unwritable, Kind::BadSignature, Kind::UnknownRoute]];
 
 const fn single(path: &'static str, event_type: EventType, summary: &'static str) -> Route {
-    Route { methods: &["POST"], path, summary, success: 200, problems: TAKES, serves: Serves::Single(event_type) }
+    Route { methods: &["POST"], path, summary, success: 200, problems: SINGLE, serves: Serves::Single(event_type) }
 }
 
-const fn page(path: &'static str, serves: Serves, problems: &'static [Kind], summary: &'static str) -> Route {
+const fn page(
+    path: &'static str,
+    serves: Serves,
+    problems: &'static [&'static [Kind]],
+    summary: &'static str,
+) -> Route {
     Route { methods: &["GET"], path, summary, success: 200, problems, serves }
 }
 
@@ -118,7 +88,7 @@ pub(crate) const ROUTES: [Route; 16] = [
         path: "/v1/events",
         summary: "Takes a batch, one event a line. A line's type is its member event_type, else the query's type.",
         success: 200,
-        problems: TAKES_BATCH,
+        problems: BATCH,
         serves: Serves::Batch,
     },
     Route {
@@ -126,7 +96,7 @@ pub(crate) const ROUTES: [Route; 16] = [
         path: "/openrtb2/auction",
         summary: "Takes one OpenRTB bid request and never bids: 204, or 400 without content.",
         success: 204,
-        problems: TAKES,
+        problems: SINGLE,
         serves: Serves::OpenRtb,
     },
     Route {
@@ -134,17 +104,22 @@ pub(crate) const ROUTES: [Route; 16] = [
         path: "/v1/notices/{notice}",
         summary: "Takes a notice (nurl, burl or lurl) as its URL: OpenRTB's macros, resolved, in the query.",
         success: 204,
-        problems: TAKES_NOTICE,
+        problems: NOTICE,
         serves: Serves::Notice,
     },
     page("/health", Serves::Health, &[], "Says that the process serves."),
-    page("/sink-health", Serves::SinkHealth, &[Kind::StreamUnavailable], "Says whether the stream takes data."),
-    page("/metrics", Serves::Metrics, &[Kind::UnknownRoute], "Counts for Prometheus (server only)."),
+    page("/sink-health", Serves::SinkHealth, &[&[Kind::StreamUnavailable]], "Says whether the stream takes data."),
+    page("/metrics", Serves::Metrics, &[&[Kind::UnknownRoute]], "Counts for Prometheus (server only)."),
     page("/openapi.json", Serves::OpenApi, &[], "This document."),
-    page("/problems/{problem}", Serves::ProblemPage, &[Kind::UnknownRoute], "Explains an error."),
+    page("/problems/{problem}", Serves::ProblemPage, &[&[Kind::UnknownRoute]], "Explains an error."),
 ];
 
 impl Route {
+    /// What it may answer beside success.
+    pub(crate) fn problems(&self) -> impl Iterator<Item = Kind> {
+        self.problems.iter().copied().flatten().copied()
+    }
+
     /// As the answer to an unknown route lists it: once for each method.
     pub(crate) fn names(&self) -> impl Iterator<Item = String> {
         self.methods.iter().map(|method| format!("{method} {}", self.path))
