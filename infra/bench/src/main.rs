@@ -45,10 +45,12 @@ enum Group {
     /// CPU time of a first release build, into an empty target directory of its own.
     Build,
     #[command(flatten)]
+    Ingest(ingest_bench::Command),
+    #[command(flatten)]
     Producer(producer_bench::Command),
 }
 
-const LIST: [(&str, &str); 20] = [
+const LIST: [(&str, &str); 27] = [
     ("pipeline", "pipeline.accepted_rate: events a second accepted over HTTP while the rate is offered"),
     ("pipeline", "pipeline.whole_rate: events a second from the first request to all being rows in SQL"),
     ("pipeline", "pipeline.cpu_per_event: CPU time of the whole process, load generator included"),
@@ -56,6 +58,13 @@ const LIST: [(&str, &str); 20] = [
     ("parquet", "parquet.stage_rate: events a CPU second from JSON to a Parquet object, beside DuckDB"),
     ("parquet", "parquet.size: bytes an event in Parquet, beside DuckDB"),
     ("build", "build.cpu: CPU minutes of a first release build"),
+    ("ingest", "ingest.validation: reading and checking a p50 request"),
+    ("ingest", "ingest.singles: requests a CPU second of the server at 1.5 KB, each answered after its put"),
+    ("ingest", "ingest.batches: events a CPU second in NDJSON batches"),
+    ("ingest", "ingest.latency: p99 at half of the measured rate, open loop, linger 5 ms"),
+    ("ingest", "ingest.memory: largest deviation from the median of resident memory at full load"),
+    ("ingest", "ingest.outage_lost: events accepted and not on the stream after an outage at half load"),
+    ("ingest", "ingest.outage_refused: events refused during it"),
     ("producer", "producer.records: records a CPU second at 300 B, full path with signing, beside the best peer"),
     ("producer", "producer.bytes: megabytes a CPU second at 1 KB"),
     ("producer", "producer.best_peer: times the best peer"),
@@ -86,6 +95,9 @@ async fn main() -> anyhow::Result<()> {
         Group::Parquet { events } => parquet::measure(events).await?,
         Group::Build => first_build::measure()?,
         // It has runtimes of one thread, so that a core's work is one core's.
+        Group::Ingest(command) => {
+            return tokio::task::spawn_blocking(move || ingest_bench::run(&command, cli.json)).await?;
+        }
         Group::Producer(command) => {
             return tokio::task::spawn_blocking(move || producer_bench::run(&command, cli.json)).await?;
         }

@@ -7,6 +7,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kinesis_producer::SpoolConfig;
+
 use crate::ingest::Settings;
 use crate::server::{Limits, Peers};
 
@@ -28,7 +30,7 @@ pub struct Variable {
 }
 
 /// Every variable, in the order in which `--help` lists them.
-pub const VARIABLES: [Variable; 12] = [
+pub const VARIABLES: [Variable; 14] = [
     Variable { name: LISTEN, default: "127.0.0.1:8080", meaning: "address and port to serve on (server only)" },
     Variable { name: RAW_STREAM, default: "ad-events", meaning: "name or ARN of the Kinesis stream" },
     Variable {
@@ -61,7 +63,18 @@ pub const VARIABLES: [Variable; 12] = [
     Variable {
         name: BUFFER_BYTES_MAX,
         default: "67108864",
-        meaning: "events waiting for the stream, 2097152 to 68719476736 bytes; 503 above",
+        meaning: "events waiting for the stream, 4194304 to 68719476736 bytes; 503 above",
+    },
+    Variable {
+        name: SPOOL_DIR,
+        default: "none",
+        meaning: "folder for events that the stream does not take within a second, sent later, after a restart too; \
+                  one process a folder; half of BUFFER_BYTES_MAX then holds what is read back (server only)",
+    },
+    Variable {
+        name: SPOOL_BYTES_MAX,
+        default: "1073741824",
+        meaning: "what the spool may take on disk, 1048576 to 1099511627776 bytes; 503 above (server only)",
     },
     Variable { name: CONNECTIONS_MAX, default: "10000", meaning: "connections at once, 1 to 1000000 (server only)" },
     Variable {
@@ -86,6 +99,8 @@ const BODY_BYTES_MAX: &str = "BODY_BYTES_MAX";
 const BATCH_BYTES_MAX: &str = "BATCH_BYTES_MAX";
 const MEMORY_BYTES_MAX: &str = "MEMORY_BYTES_MAX";
 const BUFFER_BYTES_MAX: &str = "BUFFER_BYTES_MAX";
+const SPOOL_DIR: &str = "SPOOL_DIR";
+const SPOOL_BYTES_MAX: &str = "SPOOL_BYTES_MAX";
 const CONNECTIONS_MAX: &str = "CONNECTIONS_MAX";
 const HEAD_TIMEOUT_MS: &str = "HEAD_TIMEOUT_MS";
 const AWS_ENDPOINT_URL: &str = "AWS_ENDPOINT_URL";
@@ -103,6 +118,9 @@ pub struct Config {
     pub linger: Duration,
     /// Events that may wait for the stream, in bytes.
     pub buffer_bytes_max: usize,
+    /// Where events wait on disk while the stream does not take them; nowhere without it. A function has none: what it
+    /// wrote would be gone with its environment.
+    pub spool: Option<SpoolConfig>,
     /// Settings of the collection API.
     pub settings: Settings,
     /// Limits of the server's connections.
@@ -160,12 +178,14 @@ impl Config {
         };
         let tenants_file = reader.optional(TENANTS_FILE);
         let peers = if tenants_file.is_some() { Peers::Any } else { Peers::Loopback };
+        let spool = reader.spool(front);
         let config = Self {
             listen: reader.parsed(LISTEN, SocketAddr::from(([127, 0, 0, 1], 8080)), |_| true),
             raw_stream: reader.parsed(RAW_STREAM, "ad-events".to_owned(), |name| !name.is_empty() && name.len() <= 512),
             tenants_file,
             linger: reader.millis(LINGER_MS, Duration::from_millis(linger_ms), 0..=1_000),
-            buffer_bytes_max: reader.number(BUFFER_BYTES_MAX, 64 << 20, (2 << 20)..=(64 << 30)),
+            buffer_bytes_max: reader.number(BUFFER_BYTES_MAX, 64 << 20, (4 << 20)..=(64 << 30)),
+            spool,
             settings: Settings {
                 tenant_id: reader.parsed(TENANT_ID, defaults.0.tenant_id.clone(), |id| is_tenant_id(id)),
                 body_bytes_max: reader.number(BODY_BYTES_MAX, defaults.0.body_bytes_max, 1024..=BODY_BYTES_LIMIT),
@@ -213,6 +233,12 @@ impl Reader {
 
     fn optional(&self, name: &str) -> Option<PathBuf> {
         self.vars.get(name).filter(|text| !text.is_empty()).map(PathBuf::from)
+    }
+
+    fn spool(&mut self, front: Front) -> Option<SpoolConfig> {
+        let bytes_max = self.parsed(SPOOL_BYTES_MAX, 1 << 30, |bytes| ((1 << 20)..=(1 << 40)).contains(bytes));
+        let folder = self.optional(SPOOL_DIR).filter(|_| front == Front::Server)?;
+        Some(SpoolConfig { bytes_max, ..SpoolConfig::new(folder) })
     }
 
     fn number(&mut self, name: &str, default: usize, range: RangeInclusive<usize>) -> usize {

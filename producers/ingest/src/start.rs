@@ -67,5 +67,6 @@ pub async fn producer(config: &Config) -> Result<Producer, StartError> {
     settings.linger = config.linger;
     settings.buffer_bytes_max = config.buffer_bytes_max;
     settings.record_deadline = RECORD_DEADLINE;
+    settings.spool.clone_from(&config.spool);
     Producer::start(settings, client).await
 }

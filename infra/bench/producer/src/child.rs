@@ -17,15 +17,19 @@ use crate::{
 /// How long the endpoint may take to answer a question about its counts.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The counting endpoint, as this program started again: a process of its own, ended with its handle.
 #[derive(Debug)]
-pub(crate) struct Endpoint {
+pub struct Endpoint {
     process: Child,
     address: SocketAddr,
 }
 
 impl Endpoint {
-    /// Starts this program again as the endpoint.
-    pub(crate) fn start(options: &EndpointOptions) -> anyhow::Result<Self> {
+    /// Starts this program again as the endpoint: it must have the producer bench's commands.
+    ///
+    /// # Errors
+    /// When it cannot be started, or does not say where it listens.
+    pub fn start(options: &EndpointOptions) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("find this program")?;
         let mut command = Command::new(program);
         command.args(["producer-endpoint", "--shards", &options.shards.to_string()]);
@@ -49,27 +53,40 @@ impl Endpoint {
         }
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Where it listens, as an SDK is told.
+    pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// What has been counted since the start, or since the last reset.
-    pub(crate) fn tally(&self) -> anyhow::Result<Tally> {
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn tally(&self) -> anyhow::Result<Tally> {
         self.ask("/tally")
     }
 
     /// Begins to count anew; limits and outages stay as they are.
-    pub(crate) fn reset(&self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn reset(&self) -> anyhow::Result<()> {
         self.ask("/reset").map(drop)
     }
 
     /// From now on every call fails, or none does.
-    pub(crate) fn set_down(&self, is_down: bool) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn set_down(&self, is_down: bool) -> anyhow::Result<()> {
         self.ask(if is_down { "/down" } else { "/up" }).map(drop)
     }
 
     /// CPU time that the endpoint has taken.
-    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+    ///
+    /// # Errors
+    /// When `/proc` does not tell.
+    pub fn cpu(&self) -> anyhow::Result<Duration> {
         cpu::of_process_with_id(self.process.id())
     }
 

@@ -37,9 +37,18 @@ pub fn of_children() -> anyhow::Result<Duration> {
 /// # Errors
 /// When `/proc` does not tell.
 pub fn resident_bytes() -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").context("read /proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("/proc/self/status has no VmRSS")?;
-    let kib = line.trim().trim_end_matches(" kB").parse::<u64>().context("/proc/self/status has no number")?;
+    resident_bytes_of(std::process::id())
+}
+
+/// Memory of another process that is resident now, in bytes.
+///
+/// # Errors
+/// When `/proc` does not tell, for instance because the process has ended.
+pub fn resident_bytes_of(id: u32) -> anyhow::Result<u64> {
+    let path = format!("/proc/{id}/status");
+    let status = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in the status")?;
+    let kib = line.trim().trim_end_matches(" kB").parse::<u64>().context("no number in the status")?;
     Ok(kib * 1024)
 }
 

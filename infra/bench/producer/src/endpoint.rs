@@ -23,26 +23,24 @@ use shard_limits::WriteModel;
 use tokio::net::{TcpListener, TcpStream};
 
 use self::shards::Shards;
-pub(crate) use self::{
-    shards::{Tally, stamp},
-    wire::PutRecords,
-};
+pub use self::shards::Tally;
+pub(crate) use self::{shards::stamp, wire::PutRecords};
 
 /// How the endpoint behaves.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct EndpointOptions {
     /// Shards of the one stream; any stream name means it.
     #[arg(long, default_value_t = 1)]
-    pub(crate) shards: u32,
+    pub shards: u32,
     /// How shards limit writes: smooth, hard-window or burst. Not at all without it.
     #[arg(long, value_parser = model)]
-    pub(crate) model: Option<WriteModel>,
+    pub model: Option<WriteModel>,
     /// Round trip that is pretended, half of it before and half after the records are counted.
     #[arg(long, default_value_t = 0)]
-    pub(crate) round_trip_ms: u64,
+    pub round_trip_ms: u64,
     /// Unpack every aggregate with its digest, and read the time stamp in each payload, instead of only counting.
     #[arg(long)]
-    pub(crate) reads_payloads: bool,
+    pub reads_payloads: bool,
 }
 
 fn model(name: &str) -> anyhow::Result<WriteModel> {

@@ -18,4 +18,6 @@ mod peers;
 mod shares;
 mod speed;
 
+pub use child::Endpoint;
 pub use command::{Command, MeasureOptions, run};
+pub use endpoint::{EndpointOptions, Tally};

@@ -20,12 +20,13 @@ const ALLOWED: [(&str, &[&str]); 9] = [
 ];
 
 /// Our packages, as dependencies name them.
-const OURS: [&str; 13] = [
+const OURS: [&str; 14] = [
     "bench",
     "enrich",
     "etl",
     "events",
     "ingest",
+    "ingest-bench",
     "kinesis-consumer",
     "kinesis-producer",
     "kinesis-record",

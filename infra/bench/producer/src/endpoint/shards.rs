@@ -23,21 +23,27 @@ const WAIT_US_MAX: u64 = 60_000_000;
 
 /// What the endpoint has counted since it was started or reset, over all shards.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Tally {
-    /// Kinesis records that were taken, and bytes of data and partition keys in them.
-    pub(crate) records: u64,
-    pub(crate) bytes: u64,
-    pub(crate) user_records: u64,
-    pub(crate) throttled: u64,
-    pub(crate) requests: u64,
-    /// Bytes of the shard that took most, and of the one that took least.
-    pub(crate) shard_bytes_max: u64,
-    pub(crate) shard_bytes_min: u64,
+pub struct Tally {
+    /// Kinesis records that were taken.
+    pub records: u64,
+    /// Bytes of data and partition keys in them.
+    pub bytes: u64,
+    /// Records that were in those.
+    pub user_records: u64,
+    /// Kinesis records that were not taken, for a limit.
+    pub throttled: u64,
+    /// Requests that carried records.
+    pub requests: u64,
+    /// Bytes of the shard that took most.
+    pub shard_bytes_max: u64,
+    /// Bytes of the one that took least.
+    pub shard_bytes_min: u64,
     /// Digests that do not fit, and payloads without a time: 0, or the producer is broken.
-    pub(crate) malformed: u64,
-    /// From the time in the payload to the arrival of the request's head, in microseconds.
-    pub(crate) wait_us_p50: u64,
-    pub(crate) wait_us_p99: u64,
+    pub malformed: u64,
+    /// From the time in the payload to the arrival of the request's head, in microseconds: the median.
+    pub wait_us_p50: u64,
+    /// And its p99.
+    pub wait_us_p99: u64,
 }
 
 impl fmt::Display for Tally {

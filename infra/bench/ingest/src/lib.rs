@@ -1,0 +1,17 @@
+//! The collection API's figures: `cargo run --release -p bench -- ingest`, or `-p ingest-bench` to build without `DataFusion`.
+//!
+//! Reading order: [`run`] is the command; `server` is the process that is measured, `wire` and `load` are the callers, which
+//! run in this process; the rest is one file for each group of figures. The Kinesis endpoint is the producer bench's.
+
+mod calls;
+mod command;
+mod flood;
+mod load;
+mod outage;
+mod pace;
+mod server;
+mod steady;
+mod validation;
+mod wire;
+
+pub use command::{Command, MeasureOptions, run};
