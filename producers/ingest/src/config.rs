@@ -11,6 +11,7 @@ use kinesis_producer::SpoolConfig;
 
 use crate::ingest::Settings;
 use crate::server::{Limits, Peers};
+use crate::tls::TlsFiles;
 
 /// A record of the stream holds 1 MiB. Of that an event may take the body twice over (a body of many lines travels as
 /// an escaped string) and its id once more, and some for the envelope: hence a third, less room for the rest.
@@ -30,7 +31,7 @@ pub struct Variable {
 }
 
 /// Every variable, in the order in which `--help` lists them.
-pub const VARIABLES: [Variable; 14] = [
+pub const VARIABLES: [Variable; 17] = [
     Variable { name: LISTEN, default: "127.0.0.1:8080", meaning: "address and port to serve on (server only)" },
     Variable { name: RAW_STREAM, default: "ad-events", meaning: "name or ARN of the Kinesis stream" },
     Variable {
@@ -76,6 +77,22 @@ pub const VARIABLES: [Variable; 14] = [
         default: "1073741824",
         meaning: "what the spool may take on disk, 1048576 to 1099511627776 bytes; 503 above (server only)",
     },
+    Variable {
+        name: WAIT_MS_MAX,
+        default: "2000",
+        meaning: "longest time that events may wait for the stream, 100 to 10000 ms: 503 while even the quickest wait longer",
+    },
+    Variable {
+        name: TLS_CERT,
+        default: "none",
+        meaning: "file with the certificate and those above it as PEM, read again when it changes and at SIGHUP; needs \
+                  TLS_KEY (server only)",
+    },
+    Variable {
+        name: TLS_KEY,
+        default: "none",
+        meaning: "file with its private key as PEM; needs TLS_CERT (server only)",
+    },
     Variable { name: CONNECTIONS_MAX, default: "10000", meaning: "connections at once, 1 to 1000000 (server only)" },
     Variable {
         name: HEAD_TIMEOUT_MS,
@@ -101,6 +118,9 @@ const MEMORY_BYTES_MAX: &str = "MEMORY_BYTES_MAX";
 const BUFFER_BYTES_MAX: &str = "BUFFER_BYTES_MAX";
 const SPOOL_DIR: &str = "SPOOL_DIR";
 const SPOOL_BYTES_MAX: &str = "SPOOL_BYTES_MAX";
+const WAIT_MS_MAX: &str = "WAIT_MS_MAX";
+const TLS_CERT: &str = "TLS_CERT";
+const TLS_KEY: &str = "TLS_KEY";
 const CONNECTIONS_MAX: &str = "CONNECTIONS_MAX";
 const HEAD_TIMEOUT_MS: &str = "HEAD_TIMEOUT_MS";
 const AWS_ENDPOINT_URL: &str = "AWS_ENDPOINT_URL";
@@ -121,6 +141,8 @@ pub struct Config {
     /// Where events wait on disk while the stream does not take them; nowhere without it. A function has none: what it
     /// wrote would be gone with its environment.
     pub spool: Option<SpoolConfig>,
+    /// Certificate and key, where the server encrypts its connections itself.
+    pub tls: Option<TlsFiles>,
     /// Settings of the collection API.
     pub settings: Settings,
     /// Limits of the server's connections.
@@ -178,7 +200,7 @@ impl Config {
         };
         let tenants_file = reader.optional(TENANTS_FILE);
         let peers = if tenants_file.is_some() { Peers::Any } else { Peers::Loopback };
-        let spool = reader.spool(front);
+        let (spool, tls) = (reader.spool(front), reader.tls(front));
         let config = Self {
             listen: reader.parsed(LISTEN, SocketAddr::from(([127, 0, 0, 1], 8080)), |_| true),
             raw_stream: reader.parsed(RAW_STREAM, "ad-events".to_owned(), |name| !name.is_empty() && name.len() <= 512),
@@ -186,11 +208,13 @@ impl Config {
             linger: reader.millis(LINGER_MS, Duration::from_millis(linger_ms), 0..=1_000),
             buffer_bytes_max: reader.number(BUFFER_BYTES_MAX, 64 << 20, (4 << 20)..=(64 << 30)),
             spool,
+            tls,
             settings: Settings {
                 tenant_id: reader.parsed(TENANT_ID, defaults.0.tenant_id.clone(), |id| is_tenant_id(id)),
                 body_bytes_max: reader.number(BODY_BYTES_MAX, defaults.0.body_bytes_max, 1024..=BODY_BYTES_LIMIT),
                 batch_bytes_max: reader.number(BATCH_BYTES_MAX, defaults.0.batch_bytes_max, 1024..=(32 << 20)),
                 memory_bytes_max: reader.number(MEMORY_BYTES_MAX, defaults.0.memory_bytes_max, (1 << 20)..=(64 << 30)),
+                wait_max: reader.millis(WAIT_MS_MAX, defaults.0.wait_max, 100..=10_000),
                 serves_metrics: front == Front::Server,
                 ..defaults.0
             },
@@ -239,6 +263,17 @@ impl Reader {
         let bytes_max = self.parsed(SPOOL_BYTES_MAX, 1 << 30, |bytes| ((1 << 20)..=(1 << 40)).contains(bytes));
         let folder = self.optional(SPOOL_DIR).filter(|_| front == Front::Server)?;
         Some(SpoolConfig { bytes_max, ..SpoolConfig::new(folder) })
+    }
+
+    fn tls(&mut self, front: Front) -> Option<TlsFiles> {
+        let (cert, key) = (self.optional(TLS_CERT), self.optional(TLS_KEY));
+        let missing = match (&cert, &key) {
+            (Some(_), None) => Some(TLS_KEY),
+            (None, Some(_)) => Some(TLS_CERT),
+            (Some(_), Some(_)) | (None, None) => None,
+        };
+        self.faults.extend(VARIABLES.iter().filter(|variable| Some(variable.name) == missing));
+        Some(TlsFiles { cert: cert?, key: key? }).filter(|_| front == Front::Server)
     }
 
     fn number(&mut self, name: &str, default: usize, range: RangeInclusive<usize>) -> usize {

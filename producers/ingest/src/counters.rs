@@ -31,6 +31,8 @@ pub struct Counts {
     pub misrouted: u64,
     /// Events refused because the queue to the stream is full (503).
     pub queue_full: u64,
+    /// Calls turned away because bodies take too much memory, or events wait too long for the stream (503).
+    pub shed: u64,
     /// Events that the stream did not take in time (503). Some may still be on it: the outcome is not known.
     pub unavailable: u64,
     /// Events whose sender went away before the answer. They are on their way to the stream and may be on it.
@@ -53,6 +55,7 @@ pub(crate) struct Counters {
     incomplete: AtomicU64,
     misrouted: AtomicU64,
     queue_full: AtomicU64,
+    shed: AtomicU64,
     unavailable: AtomicU64,
     abandoned: AtomicU64,
 }
@@ -68,6 +71,7 @@ pub(crate) enum Class {
     Incomplete,
     Misrouted,
     QueueFull,
+    Shed,
     Unavailable,
     Abandoned,
 }
@@ -109,6 +113,7 @@ impl Counters {
             Class::Incomplete => &self.incomplete,
             Class::Misrouted => &self.misrouted,
             Class::QueueFull => &self.queue_full,
+            Class::Shed => &self.shed,
             Class::Unavailable => &self.unavailable,
             Class::Abandoned => &self.abandoned,
         }
@@ -129,6 +134,7 @@ impl Counters {
             incomplete: read(&self.incomplete),
             misrouted: read(&self.misrouted),
             queue_full: read(&self.queue_full),
+            shed: read(&self.shed),
             unavailable: read(&self.unavailable),
             abandoned: read(&self.abandoned),
         }

@@ -2,6 +2,7 @@
 
 pub(crate) mod auth;
 pub(crate) mod body;
+pub(crate) mod front;
 mod metrics;
 mod notice;
 mod openapi;
@@ -9,17 +10,19 @@ pub(crate) mod problem;
 pub(crate) mod routes;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Path, Request, State};
+use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
+use bytes::Bytes;
 use events::envelope::EventType;
 use events::event_id::EventId;
 use events::violation::Violation;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, Uri, header};
 use serde::Serialize;
 
 use crate::accept::Door;
@@ -36,6 +39,11 @@ use crate::tenants::Tenant;
 ///
 /// A 2xx to an event is sent after the event is durable on the stream, never before.
 pub fn app(ingest: Ingest) -> Router {
+    uncounted(ingest.clone()).layer(axum::middleware::from_fn_with_state(ingest, counted))
+}
+
+/// The same without the counts of calls and their times.
+pub(crate) fn uncounted(ingest: Ingest) -> Router {
     let mut router = Router::new();
     for route in &ROUTES {
         router = router.route(route.path, serve(route));
@@ -49,11 +57,13 @@ pub fn app(ingest: Ingest) -> Router {
 
 fn serve(route: &'static Route) -> MethodRouter<Ingest> {
     match route.serves {
-        Serves::Single(event_type) => {
-            post(move |State(ingest): State<Ingest>, request: Request| single(ingest, request, event_type, route.path))
-        }
-        Serves::Batch => post(events),
-        Serves::OpenRtb => post(move |State(ingest): State<Ingest>, request| openrtb(ingest, request, route.path)),
+        Serves::Single(event_type) => post(async move |State(ingest): State<Ingest>, request: Request| {
+            single(&ingest, request, event_type, route.path).await
+        }),
+        Serves::Batch => post(async |State(ingest): State<Ingest>, request: Request| events(&ingest, request).await),
+        Serves::OpenRtb => post(async move |State(ingest): State<Ingest>, request: Request| {
+            openrtb(&ingest, request, route.path).await
+        }),
         Serves::Notice => get(notice).post(notice),
         Serves::Health => get(health),
         Serves::SinkHealth => get(sink_health),
@@ -63,12 +73,24 @@ fn serve(route: &'static Route) -> MethodRouter<Ingest> {
     }
 }
 
-async fn limit_uri(State(ingest): State<Ingest>, request: Request, next: axum::middleware::Next) -> Response {
-    let uri_bytes = request.uri().path_and_query().map_or(0, |uri| uri.as_str().len());
-    if uri_bytes > notice::URI_BYTES_MAX {
+async fn limit_uri(State(ingest): State<Ingest>, request: Request, next: Next) -> Response {
+    if is_uri_too_long(request.uri()) {
         return refuse(&ingest, Kind::UriTooLong);
     }
     next.run(request).await
+}
+
+fn is_uri_too_long(uri: &Uri) -> bool {
+    uri.path_and_query().map_or(0, |uri| uri.as_str().len()) > notice::URI_BYTES_MAX
+}
+
+async fn counted(State(ingest): State<Ingest>, request: Request, next: Next) -> Response {
+    let (route, arrived) = (routes::find(request.uri().path()), Instant::now());
+    let _open = ingest.latencies().open();
+    let response = next.run(request).await;
+    let route = route.map(|(index, _)| index);
+    ingest.latencies().answered(route, response.status().as_u16(), arrived.elapsed());
+    response
 }
 
 /// The system's time in milliseconds since the epoch, UTC; 0 for a clock before 1970.
@@ -84,16 +106,27 @@ struct Accepted<'a> {
     warnings: &'a [Violation],
 }
 
-async fn single(ingest: Ingest, request: Request, event_type: EventType, endpoint: &'static str) -> Response {
-    match take_single(&ingest, request, event_type, endpoint).await {
+async fn single<B>(
+    ingest: &Ingest,
+    request: http::Request<B>,
+    event_type: EventType,
+    endpoint: &'static str,
+) -> Response
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
+    match take_single(ingest, request, event_type, endpoint).await {
         Ok((event_id, warnings)) => json(StatusCode::OK, &Accepted { event_id, warnings: &warnings }),
         Err((problem, _)) => problem.into_response(),
     }
 }
 
 /// As OpenRTB has it: no content, whatever the answer, unless the tenant wants to be told what is wrong.
-async fn openrtb(ingest: Ingest, request: Request, endpoint: &'static str) -> Response {
-    let mut response = match take_single(&ingest, request, EventType::AdRequest, endpoint).await {
+async fn openrtb<B>(ingest: &Ingest, request: http::Request<B>, endpoint: &'static str) -> Response
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
+    let mut response = match take_single(ingest, request, EventType::AdRequest, endpoint).await {
         Ok(_accepted) => empty(StatusCode::NO_CONTENT),
         Err((problem, tenant)) if tenant.as_ref().is_some_and(|tenant| tenant.openrtb_debug) => problem.into_response(),
         Err((problem, _)) => problem.into_empty_response(),
@@ -105,15 +138,18 @@ async fn openrtb(ingest: Ingest, request: Request, endpoint: &'static str) -> Re
 /// Why a call is not accepted, and whose it is where that is known.
 type NotTaken = (Problem, Option<Arc<Tenant>>);
 
-async fn take_single(
+async fn take_single<B>(
     ingest: &Ingest,
-    request: Request,
+    request: http::Request<B>,
     event_type: EventType,
     endpoint: &'static str,
-) -> Result<(EventId, Vec<Violation>), NotTaken> {
+) -> Result<(EventId, Vec<Violation>), NotTaken>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
     let rules = rules(ingest, &["application/json"], ingest.settings().body_bytes_max);
     let (head, body) = request.into_parts();
-    let tenant = match auth::tenant(ingest, &head.headers) {
+    let tenant = match admit(ingest).and_then(|()| auth::tenant(ingest, &head.headers)) {
         Ok(tenant) => tenant,
         Err(problem) => {
             body::throw_away(&head.headers, body, rules).await;
@@ -127,6 +163,15 @@ async fn take_single(
         take(ingest, &tenant, body, (event_type, endpoint)).await
     };
     taken.await.map_err(|problem| (problem, Some(Arc::clone(&tenant))))
+}
+
+/// Turns a call away while events wait too long. Said before anything of the body is read, because it is what costs least.
+fn admit(ingest: &Ingest) -> Result<(), Problem> {
+    if ingest.admits(Instant::now()) {
+        return Ok(());
+    }
+    ingest.count(class(Kind::Overloaded));
+    Err(Problem::new(Kind::Overloaded))
 }
 
 /// Validates one body, puts it on the stream, and waits until it is durable; a refused one likewise, as a failed event.
@@ -155,8 +200,11 @@ async fn take(
     }
 }
 
-async fn events(State(ingest): State<Ingest>, request: Request) -> Response {
-    match take_batch(&ingest, request).await {
+async fn events<B>(ingest: &Ingest, request: http::Request<B>) -> Response
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
+    match take_batch(ingest, request).await {
         Ok(results) => {
             let mut response = Response::new(Body::from(results));
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -166,11 +214,14 @@ async fn events(State(ingest): State<Ingest>, request: Request) -> Response {
     }
 }
 
-async fn take_batch(ingest: &Ingest, request: Request) -> Result<Vec<u8>, Problem> {
+async fn take_batch<B>(ingest: &Ingest, request: http::Request<B>) -> Result<Vec<u8>, Problem>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
     const MEDIA_TYPES: &[&str] = &["application/x-ndjson", "application/ndjson", "application/jsonl"];
     let rules = rules(ingest, MEDIA_TYPES, ingest.settings().batch_bytes_max);
     let (head, body) = request.into_parts();
-    let admitted = auth::tenant(ingest, &head.headers).and_then(|tenant| {
+    let admitted = admit(ingest).and_then(|()| auth::tenant(ingest, &head.headers)).and_then(|tenant| {
         let event_type = batch::event_type(head.uri.query());
         event_type.map(|event_type| (tenant, event_type)).ok_or_else(|| {
             ingest.count(Class::Invalid);
@@ -205,6 +256,7 @@ async fn take_notice(ingest: &Ingest, name: &str, request: Request) -> Result<(E
         ingest.count(Class::Misrouted);
         Problem::new(Kind::UnknownRoute)
     })?;
+    admit(ingest)?;
     let query = head.uri.query().unwrap_or_default();
     let parameters = notice::parameters(query);
     let tenant = auth::tenant_of_notice(ingest, &head.headers, head.uri.path(), (query, &parameters))?;
@@ -219,12 +271,21 @@ async fn take_notice(ingest: &Ingest, name: &str, request: Request) -> Result<(E
     take(ingest, &tenant, received, (event_type, ENDPOINT)).await
 }
 
-/// Says whether the stream takes data, as far as is known.
+/// Says whether events are taken, as far as is known, and whether they wait on disk for the stream.
 async fn sink_health(State(ingest): State<Ingest>) -> Response {
-    if ingest.takes_data() {
+    if !ingest.takes_data() {
+        return Problem::new(Kind::StreamUnavailable).into_response();
+    }
+    let stream = ingest.stream_stats();
+    if stream.spool_backlog == 0 {
         return json(StatusCode::OK, &serde_json::json!({"status": "ok"}));
     }
-    Problem::new(Kind::StreamUnavailable).into_response()
+    let spooling = serde_json::json!({
+        "status": "spooling",
+        "spool_events": stream.spool_backlog,
+        "spool_bytes": stream.spool_disk_bytes,
+    });
+    json(StatusCode::OK, &spooling)
 }
 
 async fn metrics_text(State(ingest): State<Ingest>) -> Response {
@@ -288,7 +349,8 @@ fn class(kind: Kind) -> Class {
         Kind::CorruptBody | Kind::UnsupportedMediaType | Kind::UnsupportedEncoding => Class::Undecodable,
         Kind::IncompleteBody | Kind::SlowBody => Class::Incomplete,
         Kind::UnknownRoute | Kind::MethodNotAllowed => Class::Misrouted,
-        Kind::QueueFull | Kind::Overloaded => Class::QueueFull,
+        Kind::QueueFull => Class::QueueFull,
+        Kind::Overloaded => Class::Shed,
         Kind::StreamUnavailable | Kind::Unwritable => Class::Unavailable,
     }
 }

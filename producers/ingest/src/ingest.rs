@@ -14,7 +14,9 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::accept::{self, Door, Refused};
 use crate::counters::{Class, Counters, Counts};
+use crate::gate::Gate;
 use crate::http::body;
+use crate::latency::Latencies;
 use crate::outcome::Unsent;
 use crate::tenants::{Access, Quota, Tenant, Tenants};
 
@@ -33,6 +35,8 @@ pub struct Settings {
     pub memory_bytes_max: usize,
     /// Longest time for a body to arrive once its head has.
     pub body_timeout: Duration,
+    /// How long events may wait for the stream: calls get 503 while even the quickest ones wait longer.
+    pub wait_max: Duration,
     /// Whether `/metrics` is served: by a process that lives long enough to be asked.
     pub serves_metrics: bool,
     /// The time in milliseconds since the epoch, UTC: [`crate::http::system_clock_ms`], or a fixed one in tests.
@@ -51,6 +55,8 @@ struct Shared {
     memory: Semaphore,
     access: Access,
     counters: Counters,
+    gate: Gate,
+    latencies: Latencies,
     /// When the stream last refused or lost an event, by the settings' clock.
     failed_ms: AtomicI64,
     /// Whether the last event offered to the stream was refused or lost: a log line marks each change, not each event.
@@ -76,15 +82,18 @@ pub(crate) enum NotOffered {
     Unwritable,
 }
 
-/// Counts an event as abandoned if the wait for it is cut short, as it is when the sender hangs up.
+/// An event in the gate: it leaves it when this is dropped, and counts as abandoned if the wait for it was cut short, as
+/// it is when the server is told to stop at once.
 #[derive(Debug)]
 struct Waiting<'i> {
     counters: &'i Counters,
+    gate: &'i Gate,
+    since: Instant,
     is_over: bool,
 }
 
 impl Default for Settings {
-    /// The built-in tenant `demo`, 256 KiB an event, 4 MiB a batch, 256 MiB in all, 15 s, the system's clock.
+    /// The built-in tenant `demo`, 256 KiB an event, 4 MiB a batch, 256 MiB in all, 15 s for a body, 2 s for the stream, the system's clock.
     fn default() -> Self {
         Self {
             tenant_id: "demo".to_owned(),
@@ -93,6 +102,7 @@ impl Default for Settings {
             batch_bytes_max: 4 * 1024 * 1024,
             memory_bytes_max: 256 * 1024 * 1024,
             body_timeout: Duration::from_secs(15),
+            wait_max: Duration::from_secs(2),
             serves_metrics: true,
             clock_ms: crate::http::system_clock_ms,
         }
@@ -116,8 +126,18 @@ impl Ingest {
 
     fn with_access(producer: Producer, settings: Settings, access: Access) -> Self {
         let memory = body::memory(settings.memory_bytes_max);
-        let (counters, is_failing, failed_ms) = (Counters::default(), AtomicBool::new(false), AtomicI64::new(0));
-        Self { shared: Arc::new(Shared { producer, settings, memory, access, counters, failed_ms, is_failing }) }
+        let shared = Shared {
+            gate: Gate::new(settings.wait_max, Instant::now()),
+            producer,
+            settings,
+            memory,
+            access,
+            counters: Counters::default(),
+            latencies: Latencies::default(),
+            failed_ms: AtomicI64::new(0),
+            is_failing: AtomicBool::new(false),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     pub(crate) fn accepted_by_type(&self) -> impl Iterator<Item = (EventType, u64)> {
@@ -139,6 +159,20 @@ impl Ingest {
 
     pub(crate) fn count(&self, class: Class) {
         self.shared.counters.count(class);
+    }
+
+    /// Whether another call is let in, for all that waits already.
+    pub(crate) fn admits(&self, now: Instant) -> bool {
+        self.shared.gate.admits(now)
+    }
+
+    /// Events that wait for the stream.
+    pub(crate) fn waiting(&self) -> usize {
+        self.shared.gate.waiting()
+    }
+
+    pub(crate) fn latencies(&self) -> &Latencies {
+        &self.shared.latencies
     }
 
     pub(crate) fn access(&self) -> &Access {
@@ -185,10 +219,16 @@ impl Ingest {
                 warnings: stamped.warnings,
                 body_bytes: body.len(),
                 delivery,
-                waiting: Waiting { counters: &self.shared.counters, is_over: false },
+                waiting: self.wait(received_at),
             }),
             Err(error) => Err(NotOffered::Unsent(self.unsent(Unsent::from(&error), &error))),
         }
+    }
+
+    fn wait(&self, since: Instant) -> Waiting<'_> {
+        let Shared { counters, gate, .. } = &*self.shared;
+        gate.enter(since);
+        Waiting { counters, gate, since, is_over: false }
     }
 
     /// Waits until an event is durable on the stream.
@@ -269,6 +309,8 @@ pub(crate) struct Received {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
+        let now = Instant::now();
+        self.gate.leave(now, now.saturating_duration_since(self.since));
         if !self.is_over {
             self.counters.count(Class::Abandoned);
         }

@@ -1,7 +1,7 @@
 //! The collection API: takes events over HTTP, checks them, names them, and answers once they are on the stream.
 //!
 //! Reading order: [`http`] (the routes), [`tenants`] (who may send), [`ingest`] (the way of one event: validate, stamp, stream, respond),
-//! [`counters`] (what happened so far), [`server`] (connections, limits, draining), [`process`] (the server from start to end), [`config`] (settings of the two
+//! [`counters`] (what happened so far), [`server`] (connections, limits, draining), [`tls`] (their encryption), [`process`] (the server from start to end), [`config`] (settings of the two
 //! binaries), [`start`] (what both binaries do first).
 
 pub mod config;
@@ -12,11 +12,14 @@ pub mod process;
 pub mod server;
 pub mod start;
 pub mod tenants;
+pub mod tls;
 
 mod accept;
 mod batch;
+mod gate;
+mod latency;
 mod outcome;
 
 pub use crate::http::app;
 pub use crate::ingest::{Ingest, Settings};
-pub use crate::server::run;
+pub use crate::server::{Server, run};

@@ -1,6 +1,6 @@
 //! From what the producer says to what the sender is told: the one place where the two meet.
 
-use kinesis_producer::{Failure, InvalidRecord, PutError, TrySendError};
+use kinesis_producer::{Failure, InvalidRecord, PutError, SpoolError, TrySendError};
 
 use crate::counters::Class;
 use crate::http::problem::Kind;
@@ -64,6 +64,8 @@ impl From<&PutError> for Unsent {
             // No permission and no such stream are ours to repair; a record that is not taken as it is, is too large,
             // because size is the only thing that a sender decides.
             PutError::Refused(failure) if is_validation(failure) => Unsent::TooLarge,
+            // The stream has not taken events for so long that the disk is full of them.
+            PutError::Spool(SpoolError::Full { .. }) => Unsent::QueueFull,
             PutError::Refused(_) | PutError::Expired { .. } | PutError::Spool(_) | PutError::Closed => {
                 Unsent::Unavailable
             }
@@ -106,6 +108,8 @@ mod tests {
             (PutError::Refused(Failure::NotSent(Arc::new(std::io::Error::other("no region")))), Unsent::Unavailable),
             (PutError::Expired { attempts: 3, last: Some(no_answer) }, Unsent::Unavailable),
             (PutError::Closed, Unsent::Unavailable),
+            (PutError::Spool(SpoolError::Full { bytes_max: 1 }), Unsent::QueueFull),
+            (PutError::Spool(SpoolError::Gone), Unsent::Unavailable),
         ] {
             assert_eq!(Unsent::from(&error), expect, "{error}");
         }

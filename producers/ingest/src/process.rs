@@ -5,13 +5,13 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
-use crate::server::{self, Drained};
+use crate::server::{self, Drained, Server};
 use crate::start;
 
 /// Serves until SIGTERM or ctrl-C, then accepts no more, answers what is open, flushes and returns.
 ///
 /// # Errors
-/// When the address cannot be listened on, the stream cannot be found, or the tenants file is wrong.
+/// When the address cannot be listened on, the stream cannot be found, or the tenants file or the certificate is wrong.
 pub fn run(config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     runtime.block_on(serve(config))
@@ -22,9 +22,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("listen on {} (MILLRACE_LISTEN sets another address)", config.listen))?;
+    let tls = start::tls(&config)?;
     let producer = start::producer(&config).await?;
     let ingest = start::ingest(&config, producer.clone())?;
-    tracing::info!(listen = %listener.local_addr()?, stream = config.raw_stream, "serving");
+    tracing::info!(listen = %listener.local_addr()?, stream = config.raw_stream, tls = tls.is_some(), "serving");
     let shutdown = async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -32,7 +33,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
         tracing::info!("stopping: accepting no more, answering what is open");
     };
-    let drained = server::run(listener, crate::app(ingest.clone()), config.limits, shutdown).await;
+    let server = Server { ingest: ingest.clone(), limits: config.limits, tls };
+    let drained = server::run(listener, server, shutdown).await;
     producer.close().await;
     if let Drained::CutOff(connections) = drained {
         tracing::warn!(connections, "connections were cut off at the end of the drain time");

@@ -2,21 +2,26 @@
 //!
 //! `axum::serve` has no time limit for heads, so a few thousand slow senders could hold every connection for ever;
 //! this loop gives each connection its limits. HTTP/1.1 and HTTP/2 with prior knowledge share the port: the first
-//! bytes of a connection tell which it is.
+//! bytes of a connection tell which it is; under TLS the handshake does.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+
+use crate::http::front::Front;
+use crate::ingest::Ingest;
+use crate::tls::Tls;
 
 /// Largest head of a request in bytes, request line included; what API Gateway takes is about 10 KB.
 const HEAD_BYTES_MAX: u32 = 16 * 1024;
@@ -26,6 +31,9 @@ const READ_BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 /// Requests that one HTTP/2 connection may have open.
 const STREAMS_MAX: u32 = 256;
+
+/// Longest time for a TLS handshake: three round trips of a bad line, and our part is a millisecond.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Wait after the system refuses a connection (no file descriptors): closing ones free them meanwhile.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -74,11 +82,23 @@ impl Default for Limits {
     }
 }
 
-/// Serves `app` until `shutdown` resolves; then accepts no more, answers what is open, and returns.
+/// What is served, and how.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// The collection API.
+    pub ingest: Ingest,
+    /// Limits of all connections.
+    pub limits: Limits,
+    /// The certificate, where connections are to be encrypted.
+    pub tls: Option<Tls>,
+}
+
+/// Serves until `shutdown` resolves; then accepts no more, answers what is open, and returns.
 ///
-/// Whoever owns the producer behind the router closes it after this returns.
-pub async fn run(listener: TcpListener, app: Router, limits: Limits, shutdown: impl Future<Output = ()>) -> Drained {
-    let service = TowerToHyperService::new(app);
+/// Whoever owns the producer behind the collection API closes it after this returns.
+pub async fn run(listener: TcpListener, server: Server, shutdown: impl Future<Output = ()>) -> Drained {
+    let Server { ingest, limits, tls } = server;
+    let front = Front::new(ingest);
     let slots = Arc::new(Semaphore::new(limits.connections_max));
     let graceful = GracefulShutdown::new();
     // Dropping the sender tells connections that have sent nothing yet, which `graceful` does not watch.
@@ -97,7 +117,8 @@ pub async fn run(listener: TcpListener, app: Router, limits: Limits, shutdown: i
         };
         match accepted {
             Ok((stream, slot)) => {
-                let connection = Connection { service: service.clone(), limits, watcher: graceful.watcher() };
+                let watcher = graceful.watcher();
+                let connection = Connection { front: front.clone(), limits, tls: tls.clone(), watcher };
                 let mut stopping = stopping.clone();
                 connections.spawn(async move {
                     let _slot = slot;
@@ -160,25 +181,47 @@ fn reap(ended: Result<(), tokio::task::JoinError>) {
 }
 
 struct Connection {
-    service: TowerToHyperService<Router>,
+    front: Front,
     limits: Limits,
+    tls: Option<Tls>,
     watcher: Watcher,
 }
 
 impl Connection {
     /// Serves until the connection ends. Its errors are the sender's, and show in the counts of bodies at most.
     async fn serve(self, stream: TcpStream, stopping: &mut watch::Receiver<()>) {
-        let Self { service, limits, watcher } = self;
-        let first = tokio::select! {
-            first = tokio::time::timeout(limits.head_timeout, starts_http2(&stream)) => first,
-            _ = stopping.changed() => return,
-        };
-        let Ok(Ok(is_http2)) = first else { return };
         // Answers are small and wait for nothing.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection ended early");
             return;
         }
+        if let Some(tls) = self.tls.clone() {
+            let patience = self.limits.head_timeout.min(HANDSHAKE_TIMEOUT);
+            let shaken = tokio::select! {
+                shaken = tokio::time::timeout(patience, tls.accept(stream)) => shaken,
+                _ = stopping.changed() => return,
+            };
+            match shaken {
+                Ok(Ok((stream, is_http2))) => self.serve_http(stream, is_http2).await,
+                Ok(Err(error)) => tracing::debug!(%error, "a connection ended in its handshake"),
+                Err(_elapsed) => tracing::debug!("a connection took too long for its handshake"),
+            }
+            return;
+        }
+        let first = tokio::select! {
+            first = tokio::time::timeout(self.limits.head_timeout, starts_http2(&stream)) => first,
+            _ = stopping.changed() => return,
+        };
+        let Ok(Ok(is_http2)) = first else { return };
+        self.serve_http(stream, is_http2).await;
+    }
+
+    async fn serve_http(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, is_http2: bool) {
+        let Self { front, limits, watcher, .. } = self;
+        let service = service_fn(move |request| {
+            let front = front.clone();
+            async move { Ok::<_, Infallible>(front.answer(request).await) }
+        });
         let io = TokioIo::new(stream);
         let served = if is_http2 {
             watcher.watch(http2_builder(limits).serve_connection(io, service)).await
@@ -196,6 +239,9 @@ fn http1_builder(limits: Limits) -> http1::Builder {
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
+        // Looking for the end of a connection whose request is being served means making room to read into, 8 KiB a
+        // request. A sender that has gone is noticed when it is answered; its event is on its way in either case.
+        .half_close(true)
         .max_header_size(HEAD_BYTES_MAX as usize)
         .max_buf_size(READ_BUFFER_BYTES_MAX);
     builder

@@ -4,13 +4,16 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use kinesis_producer::{Producer, StartError};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::Config;
 use crate::ingest::Ingest;
 use crate::tenants::{Tenants, TenantsError, watch_file};
+use crate::tls::Tls;
 
 /// How long an event is retried before its sender gets 503. Shorter than the 30 s after which most HTTP clients and
 /// load balancers give up, so that the sender hears the outcome.
@@ -54,6 +57,21 @@ pub fn ingest(config: &Config, producer: Producer) -> Result<Ingest, TenantsErro
     let (sender, receiver) = watch::channel(Arc::new(tenants));
     tokio::spawn(async move { watch_file(&path, TENANTS_INTERVAL, sender).await });
     Ok(Ingest::with_tenants(producer, config.settings.clone(), receiver))
+}
+
+/// How often the certificate is looked at.
+const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The certificate that the settings name, watched until the runtime ends; SIGHUP reads it at once.
+///
+/// # Errors
+/// When it cannot be read or used.
+pub fn tls(config: &Config) -> anyhow::Result<Option<Tls>> {
+    let Some(files) = config.tls.clone() else { return Ok(None) };
+    let (tls, renewal) = Tls::read(files)?;
+    let hang_up = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
+    tokio::spawn(renewal.watch(CERTIFICATE_INTERVAL, hang_up));
+    Ok(Some(tls))
 }
 
 /// Connects to the stream; endpoint, region and credentials come from where every AWS SDK takes them.

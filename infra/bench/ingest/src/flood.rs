@@ -16,6 +16,8 @@ use crate::{
 
 /// Shards that take 64 MB/s: 29,000 events of this size, more than this machine sends.
 pub(crate) const SHARDS: u32 = 64;
+/// A usual round trip within a region.
+const ROUND_TRIP_MS: u64 = 10;
 const WARM_UP: Duration = Duration::from_secs(2);
 
 const GOAL_SINGLES: f64 = 40_000.0;
@@ -43,8 +45,8 @@ impl Speed {
 }
 
 /// The stream that all figures are measured before: it limits nothing and counts everything.
-pub(crate) fn endpoint() -> anyhow::Result<Endpoint> {
-    Endpoint::start(&EndpointOptions { shards: SHARDS, model: None, round_trip_ms: 0, reads_payloads: false })
+pub(crate) fn endpoint(round_trip_ms: u64) -> anyhow::Result<Endpoint> {
+    Endpoint::start(&EndpointOptions { shards: SHARDS, model: None, round_trip_ms, reads_payloads: false })
 }
 
 /// The figures, and the rate of singles that was reached.
@@ -60,7 +62,7 @@ pub(crate) async fn measure(length: Duration) -> anyhow::Result<(Vec<Figure>, f6
         peer: None,
         peer_value: None,
         note: format!(
-            "{calls} of {EVENT_BYTES} B, each answered after its put; {:.0}/s with the callers on the same cores; server busy {:.0} %, endpoint {:.0} % of a core; {:.0} events a PutRecords, {SHARDS} shards; latency p50 {:.1} ms, p99 {:.1} ms",
+            "{calls} of {EVENT_BYTES} B, each answered after its put; {:.0}/s with the callers on the same cores; server busy {:.0} %, endpoint {:.0} % of a core; {:.0} events a PutRecords, {SHARDS} shards, round trip {ROUND_TRIP_MS} ms; latency p50 {:.1} ms, p99 {:.1} ms",
             speed.outcome.rate(),
             speed.server_share * 100.0,
             speed.endpoint_share * 100.0,
@@ -71,7 +73,13 @@ pub(crate) async fn measure(length: Duration) -> anyhow::Result<(Vec<Figure>, f6
     };
     let rate = singles.outcome.rate();
     let figures = vec![
-        figure("ingest.singles", "requests/CPU s", GOAL_SINGLES, &singles, format!("{CONNECTIONS} connections, singles")),
+        figure(
+            "ingest.singles",
+            "requests/CPU s",
+            GOAL_SINGLES,
+            &singles,
+            format!("{CONNECTIONS} connections, singles"),
+        ),
         figure(
             "ingest.batches",
             "events/CPU s",
@@ -89,7 +97,7 @@ pub(crate) async fn rate_of_singles(length: Duration) -> anyhow::Result<f64> {
 }
 
 async fn flood((connections, events): (usize, usize), length: Duration) -> anyhow::Result<Speed> {
-    let endpoint = endpoint()?;
+    let endpoint = endpoint(ROUND_TRIP_MS)?;
     let server = Server::start(&endpoint, &[]).await?;
     let callers = Callers { address: server.address, connections, events, numbers: Numbers::default() };
     call(&callers, Due::AtOnce, WARM_UP).await?;

@@ -128,7 +128,9 @@ impl Caller {
             let latency_us = u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX);
             let accepted = match (answer.status, events) {
                 (200, 1) => 1,
-                (200, _) => serde_json::from_slice::<BatchAnswer>(answer.body).context("read a batch's answer")?.accepted,
+                (200, _) => {
+                    serde_json::from_slice::<BatchAnswer>(answer.body).context("read a batch's answer")?.accepted
+                }
                 _ => 0,
             };
             let mut outcome = self.outcome.borrow_mut();

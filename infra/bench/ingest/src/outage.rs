@@ -15,6 +15,7 @@ use crate::{
     server::Server,
 };
 
+const ROUND_TRIP_MS: u64 = 10;
 const BEFORE: Duration = Duration::from_secs(3);
 const AFTER: Duration = Duration::from_secs(5);
 const STEP: Duration = Duration::from_millis(200);
@@ -25,12 +26,10 @@ const SPOOL_BYTES_MAX: u64 = 6 << 30;
 
 /// `full` is the rate of which half is offered.
 pub(crate) async fn measure(full: f64, outage: Duration) -> anyhow::Result<Vec<Figure>> {
-    let endpoint = endpoint()?;
+    let endpoint = endpoint(ROUND_TRIP_MS)?;
     let folder = tempfile::Builder::new().prefix("bench-spool").tempdir_in("target").context("make a directory")?;
-    let settings = [
-        ("SPOOL_DIR", folder.path().display().to_string()),
-        ("SPOOL_BYTES_MAX", SPOOL_BYTES_MAX.to_string()),
-    ];
+    let settings =
+        [("SPOOL_DIR", folder.path().display().to_string()), ("SPOOL_BYTES_MAX", SPOOL_BYTES_MAX.to_string())];
     let server = Server::start(&endpoint, &settings).await?;
     let numbers = Numbers::default();
     // Until the spool opens every call waits, so there are connections for more than a second of them.

@@ -15,13 +15,13 @@ use crate::{
 /// Memory grows until every buffer has had its largest use.
 const WARM_UP: Duration = Duration::from_secs(20);
 const STEP: Duration = Duration::from_secs(1);
+const ROUND_TRIP_MS: u64 = 10;
 const GOAL_PERCENT: f64 = 10.0;
 
 pub(crate) async fn measure(length: Duration) -> anyhow::Result<Vec<Figure>> {
-    let endpoint = endpoint()?;
+    let endpoint = endpoint(ROUND_TRIP_MS)?;
     let server = Server::start(&endpoint, &[]).await?;
-    let callers =
-        Callers { address: server.address, connections: CONNECTIONS, events: 1, numbers: Numbers::default() };
+    let callers = Callers { address: server.address, connections: CONNECTIONS, events: 1, numbers: Numbers::default() };
     call(&callers, Due::AtOnce, WARM_UP).await?;
     let mut samples = Vec::new();
     let sampling = async {

@@ -91,13 +91,13 @@ impl Stages {
         let raw = Producer::start(raw_config, kinesis).await.context("start the raw producer")?;
         let ingest = Ingest::new(raw.clone(), ingest::Settings::default());
         let (close, closed) = oneshot::channel();
-        let app = ingest::app(ingest.clone());
+        let door = ingest::Server { ingest: ingest.clone(), limits: ingest::server::Limits::default(), tls: None };
         let server = tokio::spawn(async move {
             let shutdown = async move {
                 // A dropped sender closes the door as well.
                 drop(closed.await);
             };
-            ingest::run(listener, app, ingest::server::Limits::default(), shutdown).await;
+            ingest::run(listener, door, shutdown).await;
         });
         Ok(Self { ingest, raw, enriched, enrich_mapping, stage_mapping, door: Some(Door { close, server }) })
     }

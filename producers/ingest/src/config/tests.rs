@@ -63,3 +63,33 @@ fn help_lists_every_variable() {
         assert!(config(&[(name, value)]).unwrap_err().to_string().starts_with(name));
     }
 }
+
+#[test]
+fn spool_and_certificate_are_the_servers() {
+    let bare = config(&[]).unwrap();
+    assert_eq!((bare.spool, bare.tls, bare.settings.wait_max), (None, None, Duration::from_secs(2)));
+    let vars = [
+        (SPOOL_DIR, "/spool"),
+        (SPOOL_BYTES_MAX, "2000000"),
+        (TLS_CERT, "c.pem"),
+        (TLS_KEY, "k.pem"),
+        (WAIT_MS_MAX, "500"),
+    ];
+    let set = config(&vars).unwrap();
+    let spool = set.spool.unwrap();
+    assert_eq!((spool.folder.to_str(), spool.bytes_max), (Some("/spool"), 2_000_000));
+    assert_eq!(set.tls, Some(TlsFiles { cert: "c.pem".into(), key: "k.pem".into() }));
+    assert_eq!(set.settings.wait_max, Duration::from_millis(500));
+    let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let function = Config::from_vars(vars, Front::Lambda).unwrap();
+    assert_eq!((function.spool, function.tls), (None, None));
+    for (vars, expect) in [
+        (&[(TLS_CERT, "c.pem")][..], TLS_KEY),
+        (&[(TLS_KEY, "k.pem")], TLS_CERT),
+        (&[(SPOOL_DIR, "/spool"), (SPOOL_BYTES_MAX, "1")], SPOOL_BYTES_MAX),
+        (&[(BUFFER_BYTES_MAX, "4194303")], BUFFER_BYTES_MAX),
+        (&[(WAIT_MS_MAX, "0")], WAIT_MS_MAX),
+    ] {
+        assert!(config(vars).unwrap_err().to_string().starts_with(&format!("{expect} is not valid: ")), "{expect}");
+    }
+}

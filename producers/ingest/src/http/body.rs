@@ -7,7 +7,7 @@
 use std::io::Read;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::HttpBody;
 use bytes::{Bytes, BytesMut};
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http::{HeaderMap, header};
@@ -61,7 +61,10 @@ pub(crate) fn memory(bytes_max: usize) -> Semaphore {
 
 /// Receives a body, or says what is wrong with it. What is left of a refused one is read on and thrown away, in the
 /// same time and up to [`DISCARD_BYTES_MAX`], unless its sender waits to be asked for it (`Expect: 100-continue`).
-pub(crate) async fn receive<'r>(headers: &HeaderMap, mut body: Body, rules: Rules<'r>) -> Result<Received<'r>, Kind> {
+pub(crate) async fn receive<'r, B>(headers: &HeaderMap, mut body: B, rules: Rules<'r>) -> Result<Received<'r>, Kind>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
     let deadline = Instant::now() + rules.timeout;
     let received = receive_until(headers, &mut body, rules, deadline).await;
     if received.is_err() && !headers.contains_key(header::EXPECT) {
@@ -72,7 +75,10 @@ pub(crate) async fn receive<'r>(headers: &HeaderMap, mut body: Body, rules: Rule
 }
 
 /// Reads the body of a call that is refused for something else, in the same way and for the same reason.
-pub(crate) async fn throw_away(headers: &HeaderMap, mut body: Body, rules: Rules<'_>) {
+pub(crate) async fn throw_away<B>(headers: &HeaderMap, mut body: B, rules: Rules<'_>)
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
     if !headers.contains_key(header::EXPECT) {
         drop(tokio::time::timeout(rules.timeout, discard(&mut body)).await);
     }
@@ -85,18 +91,20 @@ impl Received<'_> {
     }
 }
 
-async fn receive_until<'r>(
+async fn receive_until<'r, B>(
     headers: &HeaderMap,
-    body: &mut Body,
+    body: &mut B,
     rules: Rules<'r>,
     deadline: Instant,
-) -> Result<Received<'r>, Kind> {
+) -> Result<Received<'r>, Kind>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
     if !is_media_type_taken(headers, rules.media_types) {
         return Err(Kind::UnsupportedMediaType);
     }
     let encoding = encoding(headers).ok_or(Kind::UnsupportedEncoding)?;
-    let announced =
-        axum::body::HttpBody::size_hint(body).exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    let announced = body.size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     if announced.is_some_and(|bytes| bytes > rules.bytes_max) {
         return Err(Kind::TooLarge);
     }
@@ -152,7 +160,10 @@ fn reserve(memory: &Semaphore, bytes: usize) -> Result<SemaphorePermit<'_>, Kind
 }
 
 /// The bytes of a body; without a copy where they come in one frame.
-async fn collect(body: &mut Body, bytes_max: usize) -> Result<Bytes, Kind> {
+async fn collect<B>(body: &mut B, bytes_max: usize) -> Result<Bytes, Kind>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
     let mut whole = Bytes::new();
     let mut joined = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -173,7 +184,10 @@ async fn collect(body: &mut Body, bytes_max: usize) -> Result<Bytes, Kind> {
 }
 
 /// Reads on without keeping anything, to the end of the body or of the patience with it.
-async fn discard(body: &mut Body) {
+async fn discard<B>(body: &mut B)
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
     let mut left = DISCARD_BYTES_MAX;
     while let Some(Ok(frame)) = body.frame().await {
         let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };

@@ -212,7 +212,8 @@ impl Kind {
             Kind::Overloaded => (
                 "Overloaded",
                 "/problems/overloaded",
-                "Too many bodies are being received at once. Nothing was kept; send it again after Retry-After.",
+                "More comes in than is taken on: too many bodies at once, or events wait too long for the stream. Nothing was \
+                 kept; send it again after Retry-After.",
             ),
         }
     }

@@ -114,7 +114,22 @@ pub(crate) const ROUTES: [Route; 16] = [
     page("/problems/{problem}", Serves::ProblemPage, &[&[Kind::UnknownRoute]], "Explains an error."),
 ];
 
+/// The route of a path, with its place among all.
+pub(crate) fn find(path: &str) -> Option<(usize, &'static Route)> {
+    ROUTES.iter().enumerate().find(|(_, route)| route.is_of(path))
+}
+
 impl Route {
+    /// Whether a path is one of its paths. A parameter is the last segment, and takes any text without a slash.
+    fn is_of(&self, path: &str) -> bool {
+        match self.path.split_once('{') {
+            None => self.path == path,
+            Some((start, _parameter)) => {
+                path.strip_prefix(start).is_some_and(|rest| !rest.is_empty() && !rest.contains('/'))
+            }
+        }
+    }
+
     /// What it may answer beside success.
     pub(crate) fn problems(&self) -> impl Iterator<Item = Kind> {
         self.problems.iter().copied().flatten().copied()
@@ -123,5 +138,30 @@ impl Route {
     /// As the answer to an unknown route lists it: once for each method.
     pub(crate) fn names(&self) -> impl Iterator<Item = String> {
         self.methods.iter().map(|method| format!("{method} {}", self.path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_find_their_routes() {
+        for (path, expect) in [
+            ("/v1/ad_requests", Some("/v1/ad_requests")),
+            ("/v1/events", Some("/v1/events")),
+            ("/v1/notices/burl", Some("/v1/notices/{notice}")),
+            ("/v1/notices/", None),
+            ("/v1/notices/a/b", None),
+            ("/problems/x", Some("/problems/{problem}")),
+            ("/v1/ad_requests/", None),
+            ("/", None),
+            ("", None),
+        ] {
+            assert_eq!(find(path).map(|(_, route)| route.path), expect, "{path}");
+        }
+        for (index, route) in ROUTES.iter().enumerate() {
+            assert_eq!(find(route.path).map(|(index, _)| index), Some(index));
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ingest::Server;
 use ingest::server::{Drained, Limits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -23,7 +24,8 @@ async fn serve(rig: &Rig, limits: Limits) -> Served {
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
     let shutdown = async move { stopped.await.unwrap_or(()) };
-    let running = tokio::spawn(ingest::run(listener, rig.app.clone(), limits, shutdown));
+    let running =
+        tokio::spawn(ingest::run(listener, Server { ingest: rig.ingest.clone(), limits, tls: None }, shutdown));
     Served { address, stop, running }
 }
 

@@ -9,6 +9,8 @@ mod connections;
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
+mod encrypted;
+#[cfg(test)]
 mod events_around;
 #[cfg(test)]
 mod fuzz;
@@ -19,6 +21,10 @@ mod openapi;
 #[cfg(test)]
 mod rig;
 #[cfg(test)]
+mod shedding;
+#[cfg(test)]
 mod singles;
+#[cfg(test)]
+mod spool;
 #[cfg(test)]
 mod stream;

@@ -21,6 +21,8 @@ pub(crate) enum Mode {
     Hold,
     /// Takes no record of any request.
     Throttle,
+    /// Answers with a fault of its own.
+    Fail,
     /// Refuses whole requests with this error.
     Refuse(&'static str),
 }
@@ -84,6 +86,9 @@ impl Stream {
 async fn serve(State(stream): State<Stream>, headers: HeaderMap, body: Bytes) -> Response {
     let request: Value = serde_json::from_slice(&body).unwrap();
     match headers["x-amz-target"].to_str().unwrap() {
+        "Kinesis_20131202.ListShards" if *stream.mode.borrow() == Mode::Fail => {
+            answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({"__type": "InternalFailure", "message": "gone"}))
+        }
         "Kinesis_20131202.ListShards" => {
             let range = json!({"StartingHashKey": "0", "EndingHashKey": u128::MAX.to_string()});
             let shard = json!({"ShardId": "shardId-000000000000", "HashKeyRange": range,
@@ -94,6 +99,10 @@ async fn serve(State(stream): State<Stream>, headers: HeaderMap, body: Bytes) ->
             let mode = *stream.mode.subscribe().wait_for(|mode| *mode != Mode::Hold).await.unwrap();
             match mode {
                 Mode::Refuse(code) => answer(StatusCode::BAD_REQUEST, &json!({"__type": code, "message": "no"})),
+                Mode::Fail => {
+                    let fault = json!({"__type": "InternalFailure", "message": "gone"});
+                    answer(StatusCode::INTERNAL_SERVER_ERROR, &fault)
+                }
                 Mode::Take | Mode::Hold | Mode::Throttle => stream.put(&request, mode),
             }
         }
