@@ -277,18 +277,40 @@ impl ShardLog {
             if from >= self.tail().next_counter {
                 return Ok(Run::empty(from));
             }
-            let blocks = match self.place(from, limit) {
-                Place::Memory(blocks) => Ok(blocks),
-                Place::Active(id, file, spans) => self.read_spans(id, &file, &spans, from, limit),
-                Place::Sealed => self.read_sealed(from, limit),
-            };
-            match blocks {
+            match self.read_blocks(from, limit) {
                 Ok(blocks) => return Ok(Run::of(blocks, from, limit)),
                 // Retention took the segment away between the look-up and the read.
                 Err(LogError::Io { source, .. })
                     if source.kind() == io::ErrorKind::NotFound && self.horizon() > horizon => {}
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// Reads from one segment after the other until a limit is reached. What was read before an error is still given.
+    fn read_blocks(&self, from: u64, limit: ReadLimit) -> Result<Vec<Block>, LogError> {
+        let mut blocks: Vec<Block> = Vec::new();
+        let (mut at, mut left) = (from, limit);
+        loop {
+            let more = match self.place(at, left) {
+                Place::Memory(more) => Ok(more),
+                Place::Active(id, file, spans) => self.read_spans(id, &file, &spans, at, left),
+                Place::Sealed => self.read_sealed(at, left),
+            };
+            match more {
+                Ok(more) => blocks.extend(more),
+                Err(_later) if !blocks.is_empty() => return Ok(blocks),
+                Err(error) => return Err(error),
+            }
+            let end = blocks.last().map_or(at, |last| last.head.end());
+            let bytes: usize = blocks.iter().map(|block| block.body.len()).sum();
+            let records = usize::try_from(end - from).unwrap_or(usize::MAX);
+            left =
+                ReadLimit { records: limit.records.saturating_sub(records), bytes: limit.bytes.saturating_sub(bytes) };
+            if left.records == 0 || left.bytes == 0 || end == at || end >= self.tail().next_counter {
+                return Ok(blocks);
+            }
+            at = end;
         }
     }
 
@@ -321,12 +343,8 @@ impl ShardLog {
     }
 
     fn read_sealed(&self, from: u64, limit: ReadLimit) -> Result<Vec<Block>, LogError> {
-        let holds = |section: &Section| {
-            let ends = (section.spans.first(), section.spans.last());
-            matches!(ends, (Some(first), Some(last)) if first.counter <= from && from < last.end_counter())
-        };
         let last = lock(&self.section).clone();
-        let section = match last.filter(holds) {
+        let section = match last.filter(|section| holds(&section.spans, from)) {
             Some(section) => section,
             None => {
                 let section = self.find_section(from).map_err(|source| self.io_error(source))?;
@@ -341,7 +359,16 @@ impl ShardLog {
 
     /// The shard's section of the sealed segment that holds a counter.
     fn find_section(&self, counter: u64) -> io::Result<Section> {
+        let last = lock(&self.section).as_ref().map(|section| section.id.number);
         let ids: Vec<SegmentId> = self.shared.files().sealed.iter().copied().collect();
+        // Who reads on finds it in the segment behind the last one, mostly.
+        let next = last.and_then(|last| ids.iter().find(|id| id.number == last + 1));
+        if let Some(id) = next.copied() {
+            let spans = segment::section(&self.shared.dir, id, self.number)?;
+            if holds(&spans, counter) {
+                return Ok(Section { id, spans: spans.into() });
+            }
+        }
         // The last segment at whose beginning the shard had not passed the counter.
         let (mut low, mut high) = (0, ids.len());
         while low < high {
@@ -431,6 +458,12 @@ impl Shared {
     fn files(&self) -> MutexGuard<'_, Files> {
         lock(&self.files)
     }
+}
+
+/// Whether a record lies in these spans.
+fn holds(spans: &[Span], counter: u64) -> bool {
+    let ends = (spans.first(), spans.last());
+    matches!(ends, (Some(first), Some(last)) if first.counter <= counter && counter < last.end_counter())
 }
 
 /// As many spans as a limit can need, where the first one holds `from`.

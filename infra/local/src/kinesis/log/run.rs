@@ -62,6 +62,16 @@ impl Run {
         usize::try_from(self.next.saturating_sub(self.from)).unwrap_or(usize::MAX)
     }
 
+    /// When the first record arrived; `None` when there is none.
+    pub(in crate::kinesis) fn first_arrival_ms(&self) -> Option<i64> {
+        self.blocks.first().map(|block| block.head.arrival_ms)
+    }
+
+    /// When the last record arrived; `None` when there is none.
+    pub(in crate::kinesis) fn last_arrival_ms(&self) -> Option<i64> {
+        self.blocks.last().map(|block| block.head.arrival_ms)
+    }
+
     /// The records, in order.
     pub(in crate::kinesis) fn records(&self) -> impl Iterator<Item = LogRecord<'_>> {
         let wanted = self.from..self.next;
@@ -78,19 +88,19 @@ impl Run {
     }
 }
 
-impl LogRecord<'_> {
+impl<'a> LogRecord<'a> {
     /// Bytes of data and partition key.
     pub(in crate::kinesis) fn bytes(&self) -> usize {
         self.key.len() + self.data.len()
     }
 
     /// The partition key; keys are text when they are put.
-    pub(in crate::kinesis) fn partition_key(&self) -> Cow<'_, str> {
+    pub(in crate::kinesis) fn partition_key(&self) -> Cow<'a, str> {
         String::from_utf8_lossy(self.body.get(self.key.clone()).unwrap_or_default())
     }
 
     /// The data.
-    pub(in crate::kinesis) fn data(&self) -> &[u8] {
+    pub(in crate::kinesis) fn data(&self) -> &'a [u8] {
         self.body.get(self.data.clone()).unwrap_or_default()
     }
 

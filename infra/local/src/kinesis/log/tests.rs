@@ -6,7 +6,7 @@ use std::fs;
 
 use crate::clock::Clock;
 use crate::data_dir::DataDir;
-use crate::kinesis::block::{Blocks, HEAD_BYTES, Payload};
+use crate::kinesis::block::{Blocks, Payload};
 
 use super::writer::{AppendFailed, Writer};
 use super::*;
