@@ -1,5 +1,6 @@
 //! Every figure that is promised: `cargo run --release -p bench -- NAME [--json]`.
 
+mod cloud;
 mod first_build;
 mod parquet;
 mod pipeline;
@@ -48,9 +49,14 @@ enum Group {
     Ingest(ingest_bench::Command),
     #[command(flatten)]
     Producer(producer_bench::Command),
+    #[command(flatten)]
+    Cloud(cloud_bench::Command),
+    /// The local cloud's services alone, without limits: what `cloud` runs as a process of its own.
+    #[command(hide = true)]
+    CloudServer(cloud::ServerOptions),
 }
 
-const LIST: [(&str, &str); 27] = [
+const LIST: &[(&str, &str)] = &[
     ("pipeline", "pipeline.accepted_rate: events a second accepted over HTTP while the rate is offered"),
     ("pipeline", "pipeline.whole_rate: events a second from the first request to all being rows in SQL"),
     ("pipeline", "pipeline.cpu_per_event: CPU time of the whole process, load generator included"),
@@ -78,6 +84,14 @@ const LIST: [(&str, &str); 27] = [
     ("producer", "producer.outage_recovery: time from its end to the full rate"),
     ("producer", "producer.buffered: time in the buffer at half load"),
     ("producer", "producer.flush: time of a flush under that load, beside a bare round trip"),
+    ("cloud", "cloud.plain: records of 1 KB for each CPU second of the server, acknowledged when synced"),
+    ("cloud", "cloud.growth: what more is resident at the end of that load"),
+    ("cloud", "cloud.times_{fakecloud,fakecloud_on_disk}: that rate in times of fakecloud's, in memory and persistent"),
+    ("cloud", "cloud.times_{kinesalite,moto,ministack}: the same of others', in memory"),
+    ("cloud", "cloud.aggregated_in: user records of 1.5 KB in KPL's aggregates for each CPU second"),
+    ("cloud", "cloud.aggregated_out: the same, got out again"),
+    ("cloud", "cloud.aggregated: the same, in and out"),
+    ("cloud", "cloud.start: time from start to answer after a kill, with much on the disk"),
 ];
 
 #[tokio::main]
@@ -101,6 +115,12 @@ async fn main() -> anyhow::Result<()> {
         Group::Producer(command) => {
             return tokio::task::spawn_blocking(move || producer_bench::run(&command, cli.json)).await?;
         }
+        // It has threads of its own, which do not wait for each other.
+        Group::Cloud(command) => {
+            let server = cloud::server()?;
+            return tokio::task::spawn_blocking(move || cloud_bench::run(&command, Some(server), cli.json)).await?;
+        }
+        Group::CloudServer(options) => return cloud::serve(options).await,
     };
     for figure in &figures {
         println!("{}", if cli.json { serde_json::to_string(figure)? } else { figure.to_string() });

@@ -30,7 +30,8 @@ pub struct CloudConfig {
     pub data_dir: PathBuf,
     /// The address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Whether Kinesis shards keep to their write limits; on by default, off for benchmarks of the store itself.
+    /// Whether Kinesis shards keep to their limits of writing and reading; on by default, off for benchmarks of the store
+    /// itself.
     pub kinesis_is_limited: bool,
     /// Lambda invocations at once; 1,000 by default, as an account's.
     pub concurrency: usize,

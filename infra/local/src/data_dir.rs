@@ -7,8 +7,11 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// Version of the layout under the data directory.
-pub const FORMAT_VERSION: u32 = 1;
+/// Version of the layout under the data directory. Format 1 had a log for each shard of a stream; it is read, and becomes
+/// format 2 when it is opened.
+pub const FORMAT_VERSION: u32 = 2;
+/// The oldest format that is read.
+const FORMAT_VERSION_MIN: u32 = 1;
 
 const VERSION_FILE: &str = "VERSION";
 const LOCK_FILE: &str = "LOCK";
@@ -64,7 +67,7 @@ impl DataDir {
     /// See [`DataDirError`]; an existing directory is not changed by a refusal.
     pub fn open(root: &Path) -> Result<Self, DataDirError> {
         let not_writable = |source| DataDirError::NotWritable { path: root.to_owned(), source };
-        let is_new = !check_version(root)?;
+        let found = check_version(root)?;
         fs::create_dir_all(root).map_err(not_writable)?;
         let lock = OpenOptions::new()
             .create(true)
@@ -77,7 +80,7 @@ impl DataDir {
             Err(TryLockError::WouldBlock) => return Err(DataDirError::InUse { path: root.to_owned() }),
             Err(TryLockError::Error(source)) => return Err(not_writable(source)),
         }
-        if is_new {
+        if found != Some(FORMAT_VERSION) {
             replace_file(&root.join(VERSION_FILE), format!("{FORMAT_VERSION}\n").as_bytes()).map_err(not_writable)?;
         }
         Ok(Self { root: root.to_owned(), _lock: lock })
@@ -118,15 +121,15 @@ pub fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Whether `root` already is a data directory of a version we know; `false` when it is missing or empty.
-fn check_version(root: &Path) -> Result<bool, DataDirError> {
+/// The version of `root`, which is one we know; `None` when it is missing or empty.
+fn check_version(root: &Path) -> Result<Option<u32>, DataDirError> {
     let not_writable = |source| DataDirError::NotWritable { path: root.to_owned(), source };
     let not_millrace = || DataDirError::NotMillrace { path: root.to_owned() };
     match fs::read(root.join(VERSION_FILE)) {
         Ok(text) => {
             let version = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse::<u32>().ok());
             match version {
-                Some(FORMAT_VERSION) => Ok(true),
+                Some(found @ FORMAT_VERSION_MIN..=FORMAT_VERSION) => Ok(Some(found)),
                 Some(found) if found > FORMAT_VERSION => Err(DataDirError::Newer { path: root.to_owned(), found }),
                 Some(_) | None => Err(not_millrace()),
             }
@@ -134,7 +137,7 @@ fn check_version(root: &Path) -> Result<bool, DataDirError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let entries = match fs::read_dir(root) {
                 Ok(entries) => entries,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(not_writable(error)),
             };
             for entry in entries {
@@ -145,7 +148,7 @@ fn check_version(root: &Path) -> Result<bool, DataDirError> {
                     return Err(not_millrace());
                 }
             }
-            Ok(false)
+            Ok(None)
         }
         Err(error) => Err(not_writable(error)),
     }
@@ -185,7 +188,7 @@ mod tests {
             assert_eq!(names(root.path()), [file]);
             assert_eq!(fs::read_to_string(root.path().join(file)).unwrap(), content);
         };
-        check("VERSION", "2\n", "written by a newer Millrace (format 2,");
+        check("VERSION", "3\n", "written by a newer Millrace (format 3,");
         check("VERSION", "hello", "is not a Millrace data directory");
         check("VERSION", "0", "is not a Millrace data directory");
         check("holiday.jpg", "…", "is not a Millrace data directory");
@@ -205,6 +208,15 @@ mod tests {
         fs::write(root.path().join("LOCK"), "").unwrap();
         fs::write(root.path().join("VERSION.tmp"), "").unwrap();
         DataDir::open(root.path()).unwrap();
-        assert_eq!(fs::read_to_string(root.path().join("VERSION")).unwrap(), "1\n");
+        assert_eq!(fs::read_to_string(root.path().join("VERSION")).unwrap(), "2\n");
+    }
+
+    #[test]
+    fn format_1_is_opened_and_closed_to_older_programs() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("VERSION"), "1\n").unwrap();
+        fs::create_dir(root.path().join("kinesis")).unwrap();
+        DataDir::open(root.path()).unwrap();
+        assert_eq!(fs::read_to_string(root.path().join("VERSION")).unwrap(), "2\n");
     }
 }

@@ -1,8 +1,8 @@
 //! Kinesis Data Streams: a durable stream store that keeps to the service's limits, and the service's operations
 //! over it.
 //!
-//! Records lie in one append-only log per shard ([`Store`]); an acknowledgement follows the sync that made its records
-//! durable. Readers within the process use [`ShardReader`]; everything else speaks the wire protocol to [`Kinesis`]:
+//! Records lie in one append-only log per stream ([`Store`]); an acknowledgement follows the sync that made its records
+//! durable, which all requests that wait share. Readers within the process use [`ShardReader`]; everything else speaks the wire protocol to [`Kinesis`]:
 //! JSON 1.1, or CBOR as the AWS SDKs for Java do.
 //!
 //! | operations | kept to |
@@ -25,14 +25,13 @@
 
 mod account;
 mod api;
+mod block;
 mod description;
-mod frame;
 mod hash_key;
 mod limiter;
 mod log;
 mod reader;
 mod scaling;
-mod segment;
 mod sequence;
 mod settings;
 mod store;

@@ -119,6 +119,14 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ServiceError> {
     serde_json::from_slice(body).map_err(|error| ServiceError::client("SerializationException", error.to_string()))
 }
 
+/// Writes a value behind what is there.
+///
+/// # Errors
+/// `InternalFailure` when the value cannot be written as JSON.
+pub fn append<T: Serialize>(json: &mut Vec<u8>, value: &T) -> Result<(), ServiceError> {
+    serde_json::to_writer(json, value).map_err(|error| ServiceError::internal("InternalFailure", error.to_string()))
+}
+
 /// Writes an answer's body.
 ///
 /// # Errors

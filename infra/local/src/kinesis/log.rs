@@ -1,9 +1,11 @@
-//! One shard's log: reading, and the view of it that its writer shares.
+//! One stream's log: reading, and the view of it that its writer shares.
 //!
-//! Only what is synced can be read, so that no reader ever saw a record that a crash takes back. Reads open their
-//! segment anew: the page cache is the buffer, and the number of open files does not grow with what is stored.
+//! All shards of a stream share segment files, so that one sync makes a request durable however many shards it touches.
+//! Only what is synced can be read, so that no reader ever saw a record that a crash takes back. The last megabytes are
+//! read from memory; what is older from its segment, which is opened anew, so that the number of open files does not
+//! grow with what is stored.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -13,26 +15,31 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::frame::{self, Found};
-use super::segment::{self, FRAMES_START, Index, Place};
+use super::block::{self, Block, Found};
 
+mod index;
+mod legacy;
+mod recent;
+pub(super) mod run;
+mod segment;
 pub(super) mod writer;
 
-/// Read beside what was asked for, so that the frame at the end is mostly whole.
-const READ_SLACK_BYTES: usize = 64 * 1024;
+use index::{Index, Span};
+pub(super) use legacy::take_over;
+use recent::Recent;
+use run::Run;
+use segment::{Header, SegmentId};
 
 /// Where a reader stands in a shard: the counter of the record it wants next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     counter: u64,
-    /// Where that record lies, when the last read knew: (segment, offset).
-    place: Option<(u64, u64)>,
 }
 
 impl Position {
     /// Stands at the record with this counter, wherever it lies.
     pub fn at(counter: u64) -> Self {
-        Self { counter, place: None }
+        Self { counter }
     }
 
     /// The counter of the record that is wanted next.
@@ -59,22 +66,13 @@ pub struct Tail {
     pub is_closed: bool,
 }
 
-/// A record as its log keeps it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LogRecord {
-    pub(super) counter: u64,
-    pub(super) arrival_ms: i64,
-    pub(super) partition_key: String,
-    pub(super) data: Bytes,
-}
-
 /// Why a log cannot be opened or read.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The operating system refused.
-    #[error("read the log of a shard in {}", dir.display())]
+    #[error("read the log of a stream in {}", dir.display())]
     Io {
-        /// The shard's directory.
+        /// The log's directory.
         dir: PathBuf,
         /// What it said.
         source: io::Error,
@@ -82,201 +80,139 @@ pub enum LogError {
     /// A record that was acknowledged does not have its checksum any more.
     #[error("the log in {} is damaged in segment {segment} at offset {offset}", dir.display())]
     Damaged {
-        /// The shard's directory.
+        /// The log's directory.
         dir: PathBuf,
-        /// The segment's first counter.
+        /// The segment's number.
         segment: u64,
         /// Where in the segment.
         offset: u64,
     },
 }
 
-/// A shard's log, for readers. Cheap to clone.
+/// A stream's log. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct StreamLog {
+    shared: Arc<Shared>,
+}
+
+/// One shard of a stream's log, for readers. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct ShardLog {
-    dir: PathBuf,
+    number: u64,
     shared: Arc<Shared>,
+    tail: Arc<watch::Sender<Tail>>,
+    /// Where a reader of old records was last: held for a look.
+    section: Arc<Mutex<Option<Section>>>,
+}
+
+/// A shard's spans in a sealed segment.
+#[derive(Debug, Clone)]
+struct Section {
+    id: SegmentId,
+    spans: Arc<[Span]>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    /// Held for look-ups and for the note of a finished write, never during I/O on data.
-    segments: Mutex<Segments>,
-    tail: watch::Sender<Tail>,
+    dir: PathBuf,
+    /// Held for look-ups and for the note of a finished write, never during I/O.
+    files: Mutex<Files>,
 }
 
 #[derive(Debug)]
-struct Segments {
-    /// First counters, ascending; the last one is being written. Never empty.
-    bases: VecDeque<u64>,
-    last_index: Index,
-    /// The synced length of the last segment.
-    last_end: u64,
+struct Files {
+    /// Ascending.
+    sealed: VecDeque<SegmentId>,
+    active: Active,
+    /// Where each shard stood at the beginning of the oldest segment; one that is not listed began later.
+    first_counters: HashMap<u64, u64>,
+    recent: Recent,
+}
+
+/// The segment that is being written.
+#[derive(Debug)]
+struct Active {
+    id: SegmentId,
+    file: Arc<File>,
+    index: Index,
 }
 
 /// A log just opened: what its writer needs to go on, and what recovery cut off.
 #[derive(Debug)]
 pub(super) struct Opened {
-    pub(super) log: ShardLog,
+    pub(super) log: StreamLog,
     pub(super) seed: writer::Seed,
-    pub(super) torn_bytes: u64,
+    pub(super) torn: Option<Torn>,
 }
 
-/// Where a read starts.
-struct Span {
-    base: u64,
-    offset: u64,
-    /// For the segment that is being written: how much of it is synced.
-    synced_end: Option<u64>,
+/// What recovery cut off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Torn {
+    pub(super) segment: PathBuf,
+    pub(super) offset: u64,
+    pub(super) bytes: u64,
 }
 
-/// What one read has collected.
-struct Reading {
-    from: u64,
-    records_max: usize,
-    bytes_left: usize,
-    records: Vec<LogRecord>,
-    next_counter: u64,
+/// Where a record lies.
+enum Place {
+    Memory(Vec<Block>),
+    Active(SegmentId, Arc<File>, Vec<Span>),
+    Sealed,
 }
 
-/// Why the collecting stopped.
-enum Stop {
-    Full,
-    /// The buffer ended; the frame there needs so many bytes.
-    Short {
-        need: usize,
-    },
-    Corrupt,
-}
-
-impl Reading {
-    fn new(from: u64, limit: ReadLimit) -> Self {
-        let records_max = limit.records.max(1);
-        Self { from, records_max, bytes_left: limit.bytes, records: Vec::new(), next_counter: from }
-    }
-
-    /// Takes the wanted frames out of a buffer, which starts with a frame. Returns the bytes passed.
-    fn take(&mut self, buffer: &Bytes) -> (usize, Stop) {
-        let mut at = 0;
-        loop {
-            let frame = match frame::find(buffer, at) {
-                Found::Frame(frame) => frame,
-                Found::Incomplete { need } => return (at, Stop::Short { need }),
-                Found::Corrupt => return (at, Stop::Corrupt),
-            };
-            let end = frame.end();
-            if frame.counter >= self.from {
-                let bytes = end - frame.partition_key.start;
-                let is_over = !self.records.is_empty() && bytes > self.bytes_left;
-                if is_over || self.records.len() >= self.records_max {
-                    return (at, Stop::Full);
-                }
-                self.bytes_left = self.bytes_left.saturating_sub(bytes);
-                self.next_counter = frame.counter + 1;
-                self.records.push(LogRecord {
-                    counter: frame.counter,
-                    arrival_ms: frame.arrival_ms,
-                    partition_key: String::from_utf8_lossy(buffer.get(frame.partition_key).unwrap_or_default())
-                        .into_owned(),
-                    data: buffer.slice(frame.data),
-                });
-            }
-            at = end;
-        }
-    }
-}
-
-impl ShardLog {
+impl StreamLog {
     /// Opens the log in `dir`, which exists, making its first segment if there is none, and cutting a torn tail.
+    /// `first_counters` is where shards of a log that is just made begin, if not at 1.
     ///
-    /// A group of writes is acknowledged after its sync, so nothing behind the last whole frame ever was.
-    pub(super) fn open(dir: &Path) -> Result<Opened, LogError> {
-        Self::recover(dir).map_err(|source| LogError::Io { dir: dir.to_owned(), source })
-    }
-
-    fn recover(dir: &Path) -> io::Result<Opened> {
-        let mut bases = segment::list(dir)?;
-        let last = bases.last().copied();
-        let base = last.unwrap_or(1);
-        let reopened = if last.is_some() { segment::open_last(dir, base)? } else { None };
-        if last.is_none() {
-            bases.push(base);
-        }
-        let file = match reopened {
-            Some(file) => file,
-            None => segment::create(dir, base)?,
+    /// A commit is acknowledged after its sync, and the next one begun after that, so nothing of the last one that is
+    /// not whole ever was.
+    pub(super) fn open(dir: &Path, now_ms: i64, first_counters: HashMap<u64, u64>) -> Result<Opened, LogError> {
+        let failed = |source| LogError::Io { dir: dir.to_owned(), source };
+        let mut ids = segment::list(dir).map_err(failed)?;
+        let (file, header) = match ids.pop() {
+            Some(id) => (segment::open_last(dir, id).map_err(failed)?, segment::read_header(dir, id).map_err(failed)?),
+            None => {
+                let id = SegmentId { number: 1, start_ms: now_ms };
+                let header = Header { id, first_commit: 1, counters: first_counters };
+                (segment::create(dir, &header).map_err(failed)?, header)
+            }
         };
-        let scan = segment::scan(dir, base)?;
-        if scan.torn_bytes > 0 {
-            file.set_len(scan.end)?;
-            file.sync_all()?;
+        let scan = segment::recover(dir, &header).map_err(failed)?;
+        if scan.is_damaged {
+            return Err(LogError::Damaged { dir: dir.to_owned(), segment: header.id.number, offset: scan.end });
         }
-        let before_last = bases.iter().rev().nth(1).copied();
-        let last_arrival_ms = match (scan.last_arrival_ms, before_last) {
-            (Some(arrival_ms), _) => Some(arrival_ms),
-            (None, Some(before)) => segment::read_index(dir, before)?.last_arrival_ms(),
-            (None, None) => None,
+        let torn = (scan.torn_bytes > 0).then(|| Torn {
+            segment: header.id.log_path(dir),
+            offset: scan.end,
+            bytes: scan.torn_bytes,
+        });
+        if torn.is_some() {
+            file.set_len(scan.end).and_then(|()| file.sync_all()).map_err(failed)?;
+        }
+        let first_counters = match ids.first() {
+            Some(first) => segment::read_header(dir, *first).map_err(failed)?.counters,
+            None => header.counters.clone(),
         };
-        let first_arrival_ms = scan.index.first_arrival_ms();
-        let segments = Segments { bases: bases.into(), last_index: scan.index, last_end: scan.end };
-        let (tail, _) = watch::channel(Tail { next_counter: scan.next_counter, is_closed: false });
-        let log = Self { dir: dir.to_owned(), shared: Arc::new(Shared { segments: Mutex::new(segments), tail }) };
-        let seed =
-            writer::Seed { file, base, end: scan.end, first_arrival_ms, last_arrival_ms: last_arrival_ms.unwrap_or(0) };
-        Ok(Opened { log, seed, torn_bytes: scan.torn_bytes })
+        let file = Arc::new(file);
+        let active = Active { id: header.id, file: Arc::clone(&file), index: scan.index };
+        let files = Files { sealed: ids.into(), active, first_counters, recent: Recent::default() };
+        let log = Self { shared: Arc::new(Shared { dir: dir.to_owned(), files: Mutex::new(files) }) };
+        let seed = writer::Seed {
+            file,
+            id: header.id,
+            end: scan.end,
+            commit: scan.commit,
+            counters: scan.counters,
+            is_empty: scan.end == header.length(),
+            last_arrival_ms: scan.last_arrival_ms,
+        };
+        Ok(Opened { log, seed, torn })
     }
 
-    /// The end of the log now.
-    pub(super) fn tail(&self) -> Tail {
-        *self.shared.tail.borrow()
-    }
-
-    /// Follows the end of the log.
-    pub(super) fn watch(&self) -> watch::Receiver<Tail> {
-        self.shared.tail.subscribe()
-    }
-
-    /// Says that no record will come any more.
-    pub(super) fn close(&self) {
-        self.shared.tail.send_modify(|tail| tail.is_closed = true);
-    }
-
-    /// The counter of the oldest record kept.
-    pub(super) fn horizon(&self) -> u64 {
-        self.segments().bases.front().copied().unwrap_or(1)
-    }
-
-    /// Reads from a position on. Nothing yet is an empty answer; a position before the horizon moves to it.
-    pub(super) fn read(&self, from: Position, limit: ReadLimit) -> Result<(Vec<LogRecord>, Position), LogError> {
-        loop {
-            let horizon = self.horizon();
-            let from = if from.counter < horizon { Position::at(horizon) } else { from };
-            if from.counter >= self.tail().next_counter {
-                return Ok((Vec::new(), from));
-            }
-            let result = self.locate(from).and_then(|span| self.read_span(&span, from, limit));
-            match result {
-                // Retention took the segment away between the look-up and the read.
-                Err(LogError::Io { source, .. })
-                    if source.kind() == io::ErrorKind::NotFound && self.horizon() > horizon => {}
-                other => return other,
-            }
-        }
-    }
-
-    /// The counter of the first record that arrived at `arrival_ms` or later, or the one that comes next.
-    pub(super) fn counter_at(&self, arrival_ms: i64) -> Result<u64, LogError> {
-        let mut position = self.position_before_arrival(arrival_ms).map_err(|source| self.io_error(source))?;
-        loop {
-            let (records, next) = self.read(position, ReadLimit { records: 1_000, bytes: 1 << 20 })?;
-            if records.is_empty() {
-                return Ok(next.counter);
-            }
-            if let Some(record) = records.iter().find(|record| record.arrival_ms >= arrival_ms) {
-                return Ok(record.counter);
-            }
-            position = next;
-        }
+    /// A shard of this log whose next record gets this counter.
+    pub(super) fn shard(&self, number: u64, next_counter: u64) -> ShardLog {
+        let (tail, _) = watch::channel(Tail { next_counter, is_closed: false });
+        ShardLog { number, shared: Arc::clone(&self.shared), tail: Arc::new(tail), section: Arc::default() }
     }
 
     /// Deletes sealed segments whose every record arrived before `horizon_ms`. Returns how many were deleted.
@@ -284,124 +220,268 @@ impl ShardLog {
         let mut trimmed = 0;
         loop {
             let (first, second) = {
-                let segments = self.segments();
-                (segments.bases.front().copied(), segments.bases.get(1).copied())
+                let files = self.shared.files();
+                (files.sealed.front().copied(), files.sealed.get(1).copied().unwrap_or(files.active.id))
             };
-            let (Some(first), Some(second)) = (first, second) else { return Ok(trimmed) };
-            // Arrivals grow along the log, so the next segment's first one bounds all of this segment's.
-            let is_expired = self.first_arrival_ms(second)?.is_some_and(|arrival_ms| arrival_ms < horizon_ms);
-            if !is_expired {
-                return Ok(trimmed);
+            // Arrivals grow along the log, so the next segment's start bounds all of this segment's.
+            let Some(first) = first.filter(|_| second.start_ms < horizon_ms) else { return Ok(trimmed) };
+            let counters = segment::read_header(&self.shared.dir, second)?.counters;
+            {
+                let mut files = self.shared.files();
+                files.sealed.pop_front();
+                files.first_counters = counters;
             }
-            self.segments().bases.pop_front();
-            segment::remove(&self.dir, first)?;
+            segment::remove(&self.shared.dir, first)?;
             trimmed += 1;
         }
     }
+}
 
-    fn segments(&self) -> MutexGuard<'_, Segments> {
-        self.shared.segments.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+impl ShardLog {
+    /// The end of the log now.
+    pub(super) fn tail(&self) -> Tail {
+        *self.tail.borrow()
     }
 
-    fn locate(&self, from: Position) -> Result<Span, LogError> {
-        let (base, is_last, last_end, place) = {
-            let segments = self.segments();
-            let after = segments.bases.partition_point(|base| *base <= from.counter);
-            let base = after.checked_sub(1).and_then(|at| segments.bases.get(at)).copied().unwrap_or(from.counter);
-            let is_last = segments.bases.back() == Some(&base);
-            let place = if is_last { segments.last_index.before(from.counter) } else { None };
-            (base, is_last, segments.last_end, place)
+    /// Follows the end of the log.
+    pub(super) fn watch(&self) -> watch::Receiver<Tail> {
+        self.tail.subscribe()
+    }
+
+    /// Says that no record will come any more.
+    pub(super) fn close(&self) {
+        self.tail.send_modify(|tail| tail.is_closed = true);
+    }
+
+    /// The counter of the oldest record kept.
+    pub(super) fn horizon(&self) -> u64 {
+        self.shared.files().horizon(self.number)
+    }
+
+    /// Reads from a counter on, if that needs no disk. A counter before the horizon moves to it.
+    pub(super) fn read_recent(&self, from: u64, limit: ReadLimit) -> Option<Run> {
+        let next_counter = self.tail().next_counter;
+        let (from, blocks) = {
+            let files = self.shared.files();
+            let from = from.max(files.horizon(self.number));
+            (from, if from < next_counter { files.recent.from(self.number, from, limit)? } else { Vec::new() })
         };
-        let known = from.place.filter(|(segment, _)| *segment == base).map(|(_, offset)| offset);
-        let offset = match known {
-            Some(offset) => offset,
-            None if is_last => start_of(place),
-            None => {
-                let index = segment::read_index(&self.dir, base).map_err(|source| self.io_error(source))?;
-                start_of(index.before(from.counter))
+        Some(if blocks.is_empty() { Run::empty(from) } else { Run::of(blocks, from, limit) })
+    }
+
+    /// Reads from a counter on. Nothing yet is an empty answer; a counter before the horizon moves to it.
+    pub(super) fn read(&self, from: u64, limit: ReadLimit) -> Result<Run, LogError> {
+        loop {
+            let horizon = self.horizon();
+            let from = from.max(horizon);
+            if from >= self.tail().next_counter {
+                return Ok(Run::empty(from));
             }
-        };
-        Ok(Span { base, offset, synced_end: is_last.then_some(last_end) })
-    }
-
-    fn read_span(&self, span: &Span, from: Position, limit: ReadLimit) -> Result<(Vec<LogRecord>, Position), LogError> {
-        let file = File::open(segment::log_path(&self.dir, span.base)).map_err(|source| self.io_error(source))?;
-        let end = match span.synced_end {
-            Some(end) => end,
-            None => file.metadata().map_err(|source| self.io_error(source))?.len(),
-        };
-        let mut reading = Reading::new(from.counter, limit);
-        let mut offset = span.offset;
-        let mut size = limit.bytes.saturating_add(READ_SLACK_BYTES);
-        while offset < end && reading.records.is_empty() {
-            let buffer = read_at(&file, offset, end, size).map_err(|source| self.io_error(source))?;
-            let (taken, stop) = reading.take(&buffer);
-            offset += wide(taken);
-            match stop {
-                Stop::Full => break,
-                Stop::Short { need } if offset + wide(need) <= end => size = size.max(need),
-                Stop::Short { .. } if offset == end => break,
-                Stop::Short { .. } | Stop::Corrupt => {
-                    // What was read whole before the damage is still given.
-                    if reading.records.is_empty() {
-                        return Err(LogError::Damaged { dir: self.dir.clone(), segment: span.base, offset });
-                    }
-                }
+            match self.read_blocks(from, limit) {
+                Ok(blocks) => return Ok(Run::of(blocks, from, limit)),
+                // Retention took the segment away between the look-up and the read.
+                Err(LogError::Io { source, .. })
+                    if source.kind() == io::ErrorKind::NotFound && self.horizon() > horizon => {}
+                Err(error) => return Err(error),
             }
         }
-        Ok((reading.records, Position { counter: reading.next_counter, place: Some((span.base, offset)) }))
     }
 
-    fn position_before_arrival(&self, arrival_ms: i64) -> io::Result<Position> {
-        let bases: Vec<u64> = self.segments().bases.iter().copied().collect();
-        // The last segment whose first record is older: what is wanted lies in it, or starts the one after.
-        let (mut low, mut high) = (0, bases.len());
+    /// Reads from one segment after the other until a limit is reached. What was read before an error is still given.
+    fn read_blocks(&self, from: u64, limit: ReadLimit) -> Result<Vec<Block>, LogError> {
+        let mut blocks: Vec<Block> = Vec::new();
+        let (mut at, mut left) = (from, limit);
+        loop {
+            let more = match self.place(at, left) {
+                Place::Memory(more) => Ok(more),
+                Place::Active(id, file, spans) => self.read_spans(id, &file, &spans, at, left),
+                Place::Sealed => self.read_sealed(at, left),
+            };
+            match more {
+                Ok(more) => blocks.extend(more),
+                Err(_later) if !blocks.is_empty() => return Ok(blocks),
+                Err(error) => return Err(error),
+            }
+            let end = blocks.last().map_or(at, |last| last.head.end());
+            let bytes: usize = blocks.iter().map(|block| block.body.len()).sum();
+            let records = usize::try_from(end - from).unwrap_or(usize::MAX);
+            left =
+                ReadLimit { records: limit.records.saturating_sub(records), bytes: limit.bytes.saturating_sub(bytes) };
+            if left.records == 0 || left.bytes == 0 || end == at || end >= self.tail().next_counter {
+                return Ok(blocks);
+            }
+            at = end;
+        }
+    }
+
+    /// The counter of the first record that arrived at `arrival_ms` or later, or the one that comes next.
+    pub(super) fn counter_at(&self, arrival_ms: i64) -> Result<u64, LogError> {
+        let mut from = self.counter_before_arrival(arrival_ms).map_err(|source| self.io_error(source))?;
+        loop {
+            let run = self.read(from, ReadLimit { records: 1_000, bytes: 1 << 20 })?;
+            if let Some(record) = run.records().find(|record| record.arrival_ms >= arrival_ms) {
+                return Ok(record.counter);
+            }
+            if run.len() == 0 {
+                return Ok(run.next());
+            }
+            from = run.next();
+        }
+    }
+
+    fn place(&self, from: u64, limit: ReadLimit) -> Place {
+        let files = self.shared.files();
+        if let Some(blocks) = files.recent.from(self.number, from, limit) {
+            return Place::Memory(blocks);
+        }
+        let section = files.active.index.section(self.number);
+        if section.first().is_some_and(|first| first.counter <= from) {
+            let spans = enough(index::from_counter(section, from), from, limit).to_vec();
+            return Place::Active(files.active.id, Arc::clone(&files.active.file), spans);
+        }
+        Place::Sealed
+    }
+
+    fn read_sealed(&self, from: u64, limit: ReadLimit) -> Result<Vec<Block>, LogError> {
+        let last = lock(&self.section).clone();
+        let section = match last.filter(|section| holds(&section.spans, from)) {
+            Some(section) => section,
+            None => {
+                let section = self.find_section(from).map_err(|source| self.io_error(source))?;
+                *lock(&self.section) = Some(section.clone());
+                section
+            }
+        };
+        let file = File::open(section.id.log_path(&self.shared.dir)).map_err(|source| self.io_error(source))?;
+        let spans = enough(index::from_counter(&section.spans, from), from, limit);
+        self.read_spans(section.id, &file, spans, from, limit)
+    }
+
+    /// The shard's section of the sealed segment that holds a counter.
+    fn find_section(&self, counter: u64) -> io::Result<Section> {
+        let last = lock(&self.section).as_ref().map(|section| section.id.number);
+        let ids: Vec<SegmentId> = self.shared.files().sealed.iter().copied().collect();
+        // Who reads on finds it in the segment behind the last one, mostly.
+        let next = last.and_then(|last| ids.iter().find(|id| id.number == last + 1));
+        if let Some(id) = next.copied() {
+            let spans = segment::section(&self.shared.dir, id, self.number)?;
+            if holds(&spans, counter) {
+                return Ok(Section { id, spans: spans.into() });
+            }
+        }
+        // The last segment at whose beginning the shard had not passed the counter.
+        let (mut low, mut high) = (0, ids.len());
         while low < high {
             let middle = low.midpoint(high);
-            let Some(base) = bases.get(middle) else { break };
-            let is_older = self.first_arrival_ms(*base)?.is_some_and(|first_ms| first_ms < arrival_ms);
-            if is_older { low = middle + 1 } else { high = middle }
+            let Some(id) = ids.get(middle) else { break };
+            let has_begun = segment::read_header(&self.shared.dir, *id)?.counter(self.number) <= counter;
+            if has_begun { low = middle + 1 } else { high = middle }
         }
-        let Some(base) = low.checked_sub(1).and_then(|at| bases.get(at)).copied() else {
-            return Ok(Position::at(bases.first().copied().unwrap_or(1)));
-        };
-        let is_last = bases.last() == Some(&base);
-        let place = if is_last {
-            self.segments().last_index.before_arrival(arrival_ms)
-        } else {
-            segment::read_index(&self.dir, base)?.before_arrival(arrival_ms)
-        };
-        Ok(Position::at(place.map_or(base, |place| place.counter)))
+        let id = low.checked_sub(1).and_then(|at| ids.get(at)).copied();
+        let id = id.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no segment holds the record"))?;
+        let spans = segment::section(&self.shared.dir, id, self.number)?;
+        Ok(Section { id, spans: spans.into() })
     }
 
-    /// The arrival of a segment's first record; `None` while it has none.
-    fn first_arrival_ms(&self, base: u64) -> io::Result<Option<i64>> {
-        if base >= self.tail().next_counter {
-            return Ok(None);
+    /// Reads spans of a segment. What is whole before a damaged block is still given.
+    fn read_spans(
+        &self,
+        id: SegmentId,
+        file: &File,
+        spans: &[Span],
+        from: u64,
+        limit: ReadLimit,
+    ) -> Result<Vec<Block>, LogError> {
+        let damaged = |offset| LogError::Damaged { dir: self.shared.dir.clone(), segment: id.number, offset };
+        let mut blocks: Vec<Block> = Vec::new();
+        let mut bytes_left = limit.bytes;
+        for span in spans {
+            let mut buffer = vec![0; usize::try_from(span.length).unwrap_or(usize::MAX)];
+            file.read_exact_at(&mut buffer, span.offset).map_err(|source| self.io_error(source))?;
+            let buffer = Bytes::from(buffer);
+            let mut at = 0;
+            while at < buffer.len() {
+                let Found::Block(head, body) = block::find(&buffer, at) else {
+                    let offset = span.offset.saturating_add(u64::try_from(at).unwrap_or(0));
+                    return if blocks.is_empty() { Err(damaged(offset)) } else { Ok(blocks) };
+                };
+                at = body.end;
+                if head.end() > from {
+                    bytes_left = bytes_left.saturating_sub(body.len());
+                    blocks.push(Block { head, body: buffer.slice(body) });
+                }
+            }
+            if bytes_left == 0 {
+                break;
+            }
         }
-        let mut header = [0; frame::HEADER_BYTES];
-        File::open(segment::log_path(&self.dir, base))?.read_exact_at(&mut header, FRAMES_START)?;
-        Ok(frame::arrival_ms(&header))
+        if blocks.is_empty() { Err(damaged(spans.first().map_or(0, |span| span.offset))) } else { Ok(blocks) }
+    }
+
+    fn counter_before_arrival(&self, arrival_ms: i64) -> io::Result<u64> {
+        let (id, in_active) = {
+            let files = self.shared.files();
+            if files.active.id.start_ms < arrival_ms {
+                let section = files.active.index.section(self.number);
+                (Some(files.active.id), index::counter_before_arrival(section, arrival_ms))
+            } else {
+                let after = files.sealed.partition_point(|id| id.start_ms < arrival_ms);
+                (after.checked_sub(1).and_then(|at| files.sealed.get(at)).copied(), None)
+            }
+        };
+        let Some(id) = id else { return Ok(self.horizon()) };
+        if let Some(counter) = in_active {
+            return Ok(counter);
+        }
+        if id == self.shared.files().active.id {
+            return Ok(segment::read_header(&self.shared.dir, id)?.counter(self.number));
+        }
+        let section = segment::section(&self.shared.dir, id, self.number)?;
+        match index::counter_before_arrival(&section, arrival_ms) {
+            Some(counter) => Ok(counter),
+            None => Ok(segment::read_header(&self.shared.dir, id)?.counter(self.number)),
+        }
     }
 
     pub(super) fn io_error(&self, source: io::Error) -> LogError {
-        LogError::Io { dir: self.dir.clone(), source }
+        LogError::Io { dir: self.shared.dir.clone(), source }
     }
 }
 
-fn start_of(place: Option<Place>) -> u64 {
-    place.map_or(FRAMES_START, |place| place.offset)
+impl Files {
+    fn horizon(&self, shard: u64) -> u64 {
+        self.first_counters.get(&shard).copied().unwrap_or(1)
+    }
 }
 
-fn wide(length: usize) -> u64 {
-    u64::try_from(length).unwrap_or(u64::MAX)
+impl Shared {
+    fn files(&self) -> MutexGuard<'_, Files> {
+        lock(&self.files)
+    }
 }
 
-fn read_at(file: &File, offset: u64, end: u64, size: usize) -> io::Result<Bytes> {
-    let available = usize::try_from(end - offset).unwrap_or(usize::MAX);
-    let mut buffer = vec![0; size.min(available)];
-    file.read_exact_at(&mut buffer, offset)?;
-    Ok(buffer.into())
+/// Whether a record lies in these spans.
+fn holds(spans: &[Span], counter: u64) -> bool {
+    let ends = (spans.first(), spans.last());
+    matches!(ends, (Some(first), Some(last)) if first.counter <= counter && counter < last.end_counter())
+}
+
+/// As many spans as a limit can need, where the first one holds `from`.
+fn enough(spans: &[Span], from: u64, limit: ReadLimit) -> &[Span] {
+    let (mut records, mut bytes) = (0_usize, 0_usize);
+    for (count, span) in (1..).zip(spans) {
+        records = records.saturating_add(usize::try_from(span.end_counter() - from.max(span.counter)).unwrap_or(0));
+        // Where in the first span the record lies is not known yet: none of its bytes are counted.
+        bytes = bytes.saturating_add(if count == 1 { 0 } else { usize::try_from(span.length).unwrap_or(usize::MAX) });
+        if records >= limit.records || bytes >= limit.bytes {
+            return spans.get(..count).unwrap_or(spans);
+        }
+    }
+    spans
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -80,17 +80,15 @@ impl ShardReader {
     /// # Errors
     /// When the disk refuses, or a record's checksum is wrong.
     pub async fn read(&self, from: Position, limit: ReadLimit) -> Result<Batch, LogError> {
-        let (records, next) = super::stream::read(&self.log, from, limit).await?;
-        let records = records
-            .into_iter()
-            .map(|record| Record {
-                sequence_number: self.description.sequence_number(record.counter),
-                arrival_ms: record.arrival_ms,
-                partition_key: record.partition_key,
-                data: record.data,
-            })
-            .collect();
-        Ok(Batch { records, next })
+        let run = super::stream::read(&self.log, from.counter(), limit).await?;
+        let mut records = Vec::with_capacity(run.len());
+        records.extend(run.records().map(|record| Record {
+            sequence_number: self.description.sequence_number(record.counter),
+            arrival_ms: record.arrival_ms,
+            partition_key: record.partition_key().into_owned(),
+            data: record.shared_data(),
+        }));
+        Ok(Batch { records, next: Position::at(run.next()) })
     }
 
     /// Follows the end of the shard: how to wait for records without asking again and again.

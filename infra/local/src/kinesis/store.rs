@@ -19,7 +19,7 @@ use super::log::LogError;
 use super::settings::Settings;
 use super::stream::{self, Home, Stream, TornTail};
 
-/// Open shards of one stream at most: each has a thread that writes.
+/// Open shards of one stream at most: what one request looks at.
 pub(super) const SHARDS_MAX: usize = 1_000;
 /// Open shards of all streams together: the quota of an account in us-east-1.
 pub(super) const ACCOUNT_SHARDS_MAX: usize = 20_000;
@@ -69,7 +69,8 @@ struct Inner {
 }
 
 impl Store {
-    /// Opens all streams and cuts torn tails. Reads the last segment of each open shard, at most 64 MiB and a group.
+    /// Opens all streams and cuts torn tails. After a clean stop it reads an index for each stream, after a kill the last
+    /// segment of each, at most 32 MiB and a commit, whatever is stored. Logs of format 1 are copied once.
     ///
     /// # Errors
     /// When the disk refuses, or a stream's description is not readable.
@@ -96,9 +97,10 @@ impl Store {
         for tail in &torn {
             tracing::warn!(
                 stream = tail.stream,
-                shard = tail.shard,
+                segment = %tail.segment.display(),
+                offset = tail.offset,
                 bytes = tail.bytes,
-                "cut a write that was never acknowledged off a shard's log"
+                "cut a write that was never acknowledged off a stream's log"
             );
         }
         let change = tokio::sync::Mutex::new(());
@@ -212,7 +214,7 @@ impl Store {
     }
 }
 
-/// Removes shard directories that the stream does not list: a reshard or a trim that was cut short.
+/// Removes shard directories of format 1 that the stream does not list: a reshard or a trim that was cut short.
 fn remove_unlisted(dir: &Path, file: &super::description::StreamFile) -> Result<(), StoreError> {
     let io_error = |source| StoreError::Io { path: dir.to_owned(), source };
     for entry in fs::read_dir(dir).map_err(io_error)? {

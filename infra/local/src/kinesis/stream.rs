@@ -3,6 +3,7 @@
 //! The state is a snapshot that is replaced as a whole, after it has been made durable. Puts and reads take the
 //! snapshot of the moment and never wait for a change; changes wait for each other.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
@@ -16,8 +17,9 @@ use crate::data_dir::{DataDir, replace_file};
 use super::description::{ShardDescription, StreamFile};
 use super::hash_key::HashKey;
 use super::limiter::{ReadLimiter, WriteLimiter};
+use super::log::run::Run;
 use super::log::writer::Writer;
-use super::log::{LogError, Position, ReadLimit, ShardLog};
+use super::log::{self, LogError, ReadLimit, ShardLog, StreamLog};
 use super::reader::ShardReader;
 use super::settings::{Distribution, Settings};
 
@@ -25,6 +27,8 @@ pub(super) mod put;
 pub(super) mod reshard;
 
 const STREAM_FILE: &str = "stream.json";
+/// Beside it, the records.
+const LOG_DIR: &str = "log";
 
 /// A stream of the local cloud. Cheap to clone; all clones are one stream.
 #[derive(Debug, Clone)]
@@ -38,6 +42,8 @@ struct Inner {
     created_ms: i64,
     dir: PathBuf,
     home: Home,
+    log: StreamLog,
+    writer: Writer,
     state: watch::Sender<Arc<StreamState>>,
     /// One change at a time.
     change: tokio::sync::Mutex<()>,
@@ -72,8 +78,8 @@ pub(super) struct StreamState {
 pub(super) struct Shard {
     pub(super) description: Arc<ShardDescription>,
     pub(super) log: ShardLog,
-    writer: Option<Writer>,
     meters: Arc<Meters>,
+    is_limited: bool,
 }
 
 /// A shard's limits. Each lock is held for a few additions.
@@ -84,13 +90,15 @@ struct Meters {
     iterators: Mutex<ReadLimiter>,
 }
 
-/// What recovery cut off a shard's log: a write that was under way when the process ended, never acknowledged.
+/// What recovery cut off a stream's log: a write that was under way when the process ended, never acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TornTail {
     /// The stream's name.
     pub stream: String,
-    /// The shard's id.
-    pub shard: String,
+    /// The file that it was cut off.
+    pub segment: PathBuf,
+    /// Where in the file: its length now.
+    pub offset: u64,
     /// How many bytes were cut.
     pub bytes: u64,
 }
@@ -134,37 +142,30 @@ impl StreamState {
 }
 
 impl Shard {
-    fn open(dir: &Path, description: ShardDescription, home: &Home) -> Result<(Self, u64), LogError> {
-        let opened = ShardLog::open(dir)?;
-        let writer = if description.closed.is_some() {
-            opened.log.close();
-            None
-        } else {
-            let start = Writer::start(opened.log.clone(), opened.seed, home.clock.clone(), Arc::clone(&home.data));
-            Some(start.map_err(|source| LogError::Io { dir: dir.to_owned(), source })?)
-        };
-        let now_ms = home.clock.now_ms();
+    fn new(description: ShardDescription, log: ShardLog, now_ms: i64, is_limited: bool) -> Self {
+        if description.closed.is_some() {
+            log.close();
+        }
         let meters = Meters {
             writes: Mutex::new(WriteLimiter::new(now_ms)),
             reads: Mutex::new(ReadLimiter::new(now_ms)),
             iterators: Mutex::new(ReadLimiter::new(now_ms)),
         };
-        let shard = Self { description: Arc::new(description), log: opened.log, writer, meters: Arc::new(meters) };
-        Ok((shard, opened.torn_bytes))
+        Self { description: Arc::new(description), log, meters: Arc::new(meters), is_limited }
     }
 
     fn admit_write(&self, bytes: usize, now_ms: i64) -> bool {
-        lock(&self.meters.writes).admit(bytes, now_ms)
+        !self.is_limited || lock(&self.meters.writes).admit(bytes, now_ms)
     }
 
     /// Takes one of the shard's `GetShardIterator` calls.
     pub(super) fn admit_iterator(&self, now_ms: i64) -> bool {
-        lock(&self.meters.iterators).admit(now_ms)
+        !self.is_limited || lock(&self.meters.iterators).admit(now_ms)
     }
 
     /// Takes one of the shard's `GetRecords` calls.
     pub(super) fn admit_read(&self, now_ms: i64) -> bool {
-        lock(&self.meters.reads).admit(now_ms)
+        !self.is_limited || lock(&self.meters.reads).admit(now_ms)
     }
 
     /// Counts what a `GetRecords` call gave.
@@ -188,7 +189,7 @@ impl Shard {
 }
 
 impl Stream {
-    /// Makes a stream in `dir`, which does not exist: its shards first, then the file that says that it exists.
+    /// Makes a stream in `dir`, which does not exist: its log first, then the file that says that it exists.
     pub(super) fn create(dir: PathBuf, file: &StreamFile, home: Home) -> Result<Self, LogError> {
         std::fs::create_dir_all(&dir).map_err(|source| LogError::Io { dir: dir.clone(), source })?;
         let (stream, _nothing_torn) = Self::open(dir.clone(), file, home)?;
@@ -196,24 +197,33 @@ impl Stream {
         Ok(stream)
     }
 
-    /// Opens the stream that `file` describes, with the logs in `dir`.
-    pub(super) fn open(dir: PathBuf, file: &StreamFile, home: Home) -> Result<(Self, Vec<TornTail>), LogError> {
-        let mut shards = Vec::with_capacity(file.shards.len());
-        let mut torn = Vec::new();
-        for description in &file.shards {
-            let shard_dir = dir.join(description.id());
-            std::fs::create_dir_all(&shard_dir).map_err(|source| LogError::Io { dir: shard_dir.clone(), source })?;
-            let (shard, torn_bytes) = Shard::open(&shard_dir, description.clone(), &home)?;
-            if torn_bytes > 0 {
-                torn.push(TornTail { stream: file.name.clone(), shard: description.id(), bytes: torn_bytes });
-            }
-            shards.push(shard);
-        }
+    /// Opens the stream that `file` describes, with the log in `dir`. Returns what recovery cut off, too.
+    pub(super) fn open(dir: PathBuf, file: &StreamFile, home: Home) -> Result<(Self, Option<TornTail>), LogError> {
+        let (log_dir, now_ms) = (dir.join(LOG_DIR), home.clock.now_ms());
+        let failed = |source| LogError::Io { dir: log_dir.clone(), source };
+        log::take_over(&dir, &log_dir, now_ms)?;
+        std::fs::create_dir_all(&log_dir).map_err(failed)?;
+        let opened = StreamLog::open(&log_dir, now_ms, HashMap::new())?;
+        let (log, seed) = (opened.log, opened.seed);
+        let shard = |description: &ShardDescription| {
+            let number = description.number;
+            Shard::new(description.clone(), log.shard(number, seed.counter(number)), now_ms, home.is_limited)
+        };
+        let shards: Vec<Shard> = file.shards.iter().map(shard).collect();
+        let logs: Vec<ShardLog> = shards.iter().map(|shard| shard.log.clone()).collect();
+        let writer = Writer::start(log.clone(), seed, &logs, home.clock.clone(), Arc::clone(&home.data));
+        let writer = writer.map_err(failed)?;
+        let torn = opened.torn.map(|torn| TornTail {
+            stream: file.name.clone(),
+            segment: torn.segment,
+            offset: torn.offset,
+            bytes: torn.bytes,
+        });
         let state = StreamState::new(0, file.settings.clone(), file.next_shard, shards);
         let (state, _) = watch::channel(Arc::new(state));
         let (name, created_ms) = (file.name.clone(), file.created_ms);
         let (change, turn) = (tokio::sync::Mutex::new(()), AtomicUsize::new(0));
-        Ok((Self { inner: Arc::new(Inner { name, created_ms, dir, home, state, change, turn }) }, torn))
+        Ok((Self { inner: Arc::new(Inner { name, created_ms, dir, home, log, writer, state, change, turn }) }, torn))
     }
 
     /// The stream's name.
@@ -279,8 +289,8 @@ impl Stream {
         let _one_at_a_time = self.inner.change.lock().await;
         let state = self.state();
         let horizon_ms = state.horizon_ms(now_ms);
-        let logs: Vec<ShardLog> = state.shards.iter().map(|shard| shard.log.clone()).collect();
-        blocking(move || logs.iter().try_for_each(|log| log.trim(horizon_ms).map(drop))).await?;
+        let log = self.inner.log.clone();
+        blocking(move || log.trim(horizon_ms)).await?;
         let is_gone = |shard: &Shard| shard.description.closed.is_some_and(|closed| closed.at_ms < horizon_ms);
         let (gone, kept): (Vec<Shard>, Vec<Shard>) = state.shards.iter().cloned().partition(is_gone);
         if gone.is_empty() {
@@ -289,18 +299,16 @@ impl Stream {
         let next = StreamState::new(state.version + 1, state.settings.clone(), state.next_shard, kept);
         self.save(&next).await?;
         self.inner.state.send_replace(Arc::new(next));
-        let dirs: Vec<PathBuf> = gone.iter().map(|shard| self.inner.dir.join(shard.description.id())).collect();
-        blocking(move || dirs.iter().try_for_each(std::fs::remove_dir_all)).await
+        self.inner.writer.forget(gone.iter().map(|shard| shard.description.number).collect()).await;
+        Ok(())
     }
 
-    /// Ends the writers; with `is_deleted`, also says to all readers that nothing will come any more.
+    /// Ends the writer; with `is_deleted`, also says to all readers that nothing will come any more.
     pub(super) async fn stop(&self, is_deleted: bool) {
         let _one_at_a_time = self.inner.change.lock().await;
-        let state = self.state();
-        for writer in state.open.iter().filter_map(|shard| shard.writer.as_ref()) {
-            writer.stop().await;
-        }
+        self.inner.writer.stop().await;
         if is_deleted {
+            let state = self.state();
             state.shards.iter().for_each(|shard| shard.log.close());
             let mut next = StreamState::clone(&state);
             next.version += 1;
@@ -372,12 +380,11 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Reads from a shard's log off the runtime's threads.
-pub(super) async fn read(
-    log: &ShardLog,
-    from: Position,
-    limit: ReadLimit,
-) -> Result<(Vec<super::log::LogRecord>, Position), LogError> {
+/// Reads from a shard's log: from memory at once, from the disk off the runtime's threads.
+pub(super) async fn read(log: &ShardLog, from: u64, limit: ReadLimit) -> Result<Run, LogError> {
+    if let Some(run) = log.read_recent(from, limit) {
+        return Ok(run);
+    }
     let reading = log.clone();
     match tokio::task::spawn_blocking(move || reading.read(from, limit)).await {
         Ok(result) => result,

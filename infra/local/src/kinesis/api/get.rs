@@ -1,16 +1,18 @@
 //! `GetShardIterator` and `GetRecords`, with the shard's read limits.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::kinesis::ACCOUNT;
 use crate::kinesis::description::{parse_shard_id, shard_id};
 use crate::kinesis::hash_key::HashKeyRange;
-use crate::kinesis::log::{LogError, Position, ReadLimit};
-use crate::kinesis::reader::{Batch, Record};
+use crate::kinesis::log::run::Run;
+use crate::kinesis::log::{LogError, ReadLimit};
 use crate::kinesis::sequence::SequenceNumber;
 use crate::kinesis::store::Store;
-use crate::kinesis::stream::{Shard, Stream, StreamState};
-use crate::wire::{Request, ServiceError};
+use crate::kinesis::stream::{self, Shard, Stream, StreamState};
+use crate::wire::{self, Protocol, Request, ServiceError};
 
 use super::token::{Token, TokenKind};
 use super::validate::{Checks, ITERATOR, NAME, SEQUENCE_NUMBER};
@@ -59,8 +61,9 @@ struct GetRecordsInput {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct GetRecordsOutput {
-    records: Vec<RecordOutput>,
+struct GetRecordsOutput<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    records: Option<Vec<RecordOutput<'a>>>,
     next_shard_iterator: Option<String>,
     millis_behind_latest: i64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -70,13 +73,14 @@ struct GetRecordsOutput {
 /// A record as an answer or event gives it.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct RecordOutput {
+pub(super) struct RecordOutput<'a> {
     sequence_number: SequenceNumber,
     approximate_arrival_timestamp: Timestamp,
-    data: DataOutput,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<DataOutput<'a>>,
     /// Streams that distribute records themselves take them without one.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    partition_key: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    partition_key: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     encryption_type: Option<&'static str>,
 }
@@ -220,42 +224,79 @@ pub(super) async fn get_records(store: &Store, request: Request<'_>) -> Result<V
         return Err(throttled(stream.name(), &shard.description.id()));
     }
     let limit = ReadLimit { records: usize::try_from(records_max).unwrap_or(1), bytes: ANSWER_BYTES_MAX };
-    let batch = read_kept(&stream, &shard, (Position::at(token.counter), limit), now_ms).await;
-    let batch = batch.map_err(|error| log_failure(&error))?;
-    shard.gave(batch.records.iter().map(|record| record.data.len() + record.partition_key.len()).sum());
+    let run = read_kept(&stream, &shard, (token.counter, limit), now_ms).await;
+    let run = run.map_err(|error| log_failure(&error))?;
+    shard.gave(run.records().map(|record| record.bytes()).sum());
     let tail = shard.log.tail();
-    let next = batch.next.counter();
+    let next = run.next();
     let is_at_end = next >= tail.next_counter;
     // Asked after the tail: a shard is closed only after the state that names its children is in place.
     let is_finished = tail.is_closed && is_at_end;
     let state = stream.state();
-    request.answer(&GetRecordsOutput {
+    let output = GetRecordsOutput {
+        records: Some(record_outputs(&run, &shard, &state)),
         next_shard_iterator: (!is_finished).then(|| iterator(&stream, &shard, next, now_ms)),
-        millis_behind_latest: if is_at_end { 0 } else { behind_ms(&batch.records, now_ms) },
+        millis_behind_latest: if is_at_end { 0 } else { behind_ms(&run, now_ms) },
         child_shards: if is_finished { children(&state, token.shard) } else { Vec::new() },
-        records: batch.records.into_iter().map(|record| record_output(record, &state)).collect(),
-    })
+    };
+    match request.protocol {
+        Protocol::Json => output.into_json(),
+        Protocol::Cbor => request.answer(&output),
+    }
+}
+
+impl GetRecordsOutput<'_> {
+    /// Writes the data's base64 straight into the answer: megabytes, in which a JSON writer would look for something to
+    /// escape. All that is not data is left to it.
+    fn into_json(mut self) -> Result<Vec<u8>, ServiceError> {
+        let mut records = self.records.take().unwrap_or_default();
+        let data = records.iter().filter_map(|record| record.data.as_ref());
+        let data_bytes: usize = data.map(|data| data.0.len()).sum();
+        let mut json = Vec::with_capacity(data_bytes / 3 * 4 + records.len() * 320 + 1_024);
+        json.extend_from_slice(b"{\"Records\":[");
+        for (index, record) in records.iter_mut().enumerate() {
+            json.extend_from_slice(if index == 0 { b"{\"Data\":\"" } else { b",{\"Data\":\"" });
+            if let Some(DataOutput(data)) = record.data.take() {
+                base64_simd::STANDARD.encode_append(data, &mut json);
+            }
+            json.push(b'"');
+            extend_object(&mut json, record)?;
+        }
+        json.push(b']');
+        extend_object(&mut json, &self)?;
+        Ok(json)
+    }
+}
+
+/// Goes on with an object that has members by those of another one, and ends it.
+fn extend_object<T: Serialize>(json: &mut Vec<u8>, members: &T) -> Result<(), ServiceError> {
+    let start = json.len();
+    wire::append(json, members)?;
+    if let Some(brace) = json.get_mut(start) {
+        *brace = b',';
+    }
+    Ok(())
 }
 
 /// How far the last of these records lies behind `now_ms`; 0 when there is none.
-pub(super) fn behind_ms(records: &[Record], now_ms: i64) -> i64 {
-    records.last().map_or(0, |last| now_ms.saturating_sub(last.arrival_ms).max(0))
+pub(super) fn behind_ms(run: &Run, now_ms: i64) -> i64 {
+    run.last_arrival_ms().map_or(0, |arrival_ms| now_ms.saturating_sub(arrival_ms).max(0))
 }
 
 /// Reads what retention keeps: segments are freed as a whole, and may begin with records that have expired.
 pub(super) async fn read_kept(
     stream: &Stream,
     shard: &Shard,
-    (from, limit): (Position, ReadLimit),
+    (from, limit): (u64, ReadLimit),
     now_ms: i64,
-) -> Result<Batch, LogError> {
-    let batch = shard.reader().read(from, limit).await?;
+) -> Result<Run, LogError> {
+    let run = stream::read(&shard.log, from, limit).await?;
     let horizon_ms = stream.state().horizon_ms(now_ms);
-    if batch.records.first().is_none_or(|first| first.arrival_ms >= horizon_ms) {
-        return Ok(batch);
+    if run.first_arrival_ms().is_none_or(|first_ms| first_ms >= horizon_ms) {
+        return Ok(run);
     }
     let kept = shard.counter_at(horizon_ms).await?;
-    shard.reader().read(Position::at(kept), limit).await
+    stream::read(&shard.log, kept, limit).await
 }
 
 fn iterator(stream: &Stream, shard: &Shard, counter: u64, issued_ms: i64) -> String {
@@ -276,13 +317,16 @@ pub(super) fn children(state: &StreamState, parent: u64) -> Vec<ChildShard> {
         .collect()
 }
 
-/// A record of a stream in this state.
-pub(super) fn record_output(record: Record, state: &StreamState) -> RecordOutput {
-    RecordOutput {
-        sequence_number: record.sequence_number,
+/// The records of a shard of a stream in this state.
+pub(super) fn record_outputs<'a>(run: &'a Run, shard: &Shard, state: &StreamState) -> Vec<RecordOutput<'a>> {
+    let encryption_type = state.settings.encryption_key.as_ref().map(|_| "KMS");
+    let mut outputs = Vec::with_capacity(run.len());
+    outputs.extend(run.records().map(|record| RecordOutput {
+        sequence_number: shard.description.sequence_number(record.counter),
         approximate_arrival_timestamp: Timestamp(record.arrival_ms),
-        data: DataOutput(record.data),
-        partition_key: record.partition_key,
-        encryption_type: state.settings.encryption_key.as_ref().map(|_| "KMS"),
-    }
+        data: Some(DataOutput(record.data())),
+        partition_key: record.partition_key(),
+        encryption_type,
+    }));
+    outputs
 }

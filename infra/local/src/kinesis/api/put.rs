@@ -7,8 +7,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::faults::Faults;
+use crate::kinesis::block::Payload;
 use crate::kinesis::description::shard_id;
-use crate::kinesis::frame::Payload;
 use crate::kinesis::hash_key::HashKey;
 use crate::kinesis::sequence::SequenceNumber;
 use crate::kinesis::settings::{Distribution, Settings};

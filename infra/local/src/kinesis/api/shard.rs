@@ -16,7 +16,7 @@ use super::filter::{FilterInput, ShardFilter};
 use super::token::{Token, TokenKind};
 use super::validate::{Checks, HASH_KEY, NAME, TOKEN};
 use super::value::Timestamp;
-use super::{StreamRef, invalid_argument, io_failure, limit_exceeded, log_failure, shard_not_found, stream_not_found};
+use super::{StreamRef, invalid_argument, io_failure, limit_exceeded, shard_not_found, stream_not_found};
 
 /// Shards in one page, as the service caps it whatever is asked.
 const PAGE_MAX: i64 = 1_000;
@@ -249,7 +249,6 @@ pub(super) fn reshard_failure(stream: &Stream, error: &ReshardError) -> ServiceE
         ReshardError::TooMany => {
             limit_exceeded(format!("This would exceed the limit of {SHARDS_MAX} shards in a stream."))
         }
-        ReshardError::Log(error) => log_failure(error),
         ReshardError::Save(error) => io_failure(error),
         ReshardError::Closing => ServiceError::internal("InternalFailureException", "The local cloud is stopping."),
     }

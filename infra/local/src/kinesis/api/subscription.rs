@@ -7,14 +7,14 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::clock::Clock;
 use crate::kinesis::description::shard_id;
+use crate::kinesis::log::run::Run;
 use crate::kinesis::log::{Position, ReadLimit, Tail};
-use crate::kinesis::reader::Batch;
 use crate::kinesis::sequence::SequenceNumber;
 use crate::kinesis::stream::{Shard, Stream};
 use crate::wire::{Protocol, ServiceError};
 
 use super::event_frame;
-use super::get::{ChildShard, RecordOutput, behind_ms, children, read_kept, record_output};
+use super::get::{ChildShard, RecordOutput, behind_ms, children, read_kept, record_outputs};
 use super::lease::{End, Ending};
 use super::{log_failure, stream_not_found};
 
@@ -58,8 +58,8 @@ struct NoMembers {}
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Event {
-    records: Vec<RecordOutput>,
+struct Event<'a> {
+    records: Vec<RecordOutput<'a>>,
     /// Missing at the end of a shard: that is how consumers know it.
     #[serde(skip_serializing_if = "Option::is_none")]
     continuation_sequence_number: Option<SequenceNumber>,
@@ -124,10 +124,10 @@ impl Subscription {
             }
             if now_ms >= self.free_at_ms {
                 tail.borrow_and_update();
-                let read = read_kept(&self.stream, &self.shard, (self.position, EVENT_LIMIT), now_ms).await;
+                let read = read_kept(&self.stream, &self.shard, (self.position.counter(), EVENT_LIMIT), now_ms).await;
                 match read {
-                    Ok(batch) => {
-                        if let Some(message) = self.answer(batch, now_ms) {
+                    Ok(run) => {
+                        if let Some(message) = self.answer(&run, now_ms) {
                             return Some(message);
                         }
                     }
@@ -152,13 +152,13 @@ impl Subscription {
     }
 
     /// An event of what was read; `None` when there is nothing to say.
-    fn answer(&mut self, batch: Batch, now_ms: i64) -> Option<Vec<u8>> {
+    fn answer(&mut self, run: &Run, now_ms: i64) -> Option<Vec<u8>> {
         let tail = self.shard.log.tail();
-        let next = batch.next.counter();
+        let next = run.next();
         let is_at_end = next >= tail.next_counter;
         let is_finished = tail.is_closed && is_at_end;
         let now = Instant::now();
-        if batch.records.is_empty() && !is_finished && now < self.heartbeat_at {
+        if run.len() == 0 && !is_finished && now < self.heartbeat_at {
             return None;
         }
         self.heartbeat_at = now + HEARTBEAT;
@@ -171,16 +171,16 @@ impl Subscription {
             }
             self.phase = Phase::Ended;
         }
-        let bytes: usize = batch.records.iter().map(|record| record.data.len() + record.partition_key.len()).sum();
+        let bytes: usize = run.records().map(|record| record.bytes()).sum();
         let cost_ms = i64::try_from(bytes).unwrap_or(i64::MAX).saturating_mul(1_000) / BYTES_PER_S;
         self.free_at_ms = self.free_at_ms.max(now_ms).saturating_add(cost_ms);
-        self.position = batch.next;
+        self.position = Position::at(next);
         let last = self.shard.description.sequence_number(next.saturating_sub(1));
         let event = Event {
             continuation_sequence_number: (!is_finished).then_some(last),
-            millis_behind_latest: if is_at_end { 0 } else { behind_ms(&batch.records, now_ms) },
+            millis_behind_latest: if is_at_end { 0 } else { behind_ms(run, now_ms) },
             child_shards,
-            records: batch.records.into_iter().map(|record| record_output(record, &state)).collect(),
+            records: record_outputs(run, &self.shard, &state),
         };
         Some(self.event("SubscribeToShardEvent", &event))
     }

@@ -6,12 +6,11 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::cbor;
-use crate::kinesis::frame::Payload;
+use crate::kinesis::block::Payload;
 
 /// Milliseconds since the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +26,7 @@ pub(super) enum DataInput<'a> {
 
 /// Data as an answer gives it.
 #[derive(Debug)]
-pub(super) struct DataOutput(pub(super) Bytes);
+pub(super) struct DataOutput<'a>(pub(super) &'a [u8]);
 
 impl Timestamp {
     /// To the nearest millisecond: a float holds 1700000000.001 as slightly less.
@@ -153,12 +152,12 @@ impl<'de> Visitor<'de> for BytesVisitor {
     }
 }
 
-impl Serialize for DataOutput {
+impl Serialize for DataOutput<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
-            serializer.serialize_str(&base64_simd::STANDARD.encode_to_string(&self.0))
+            serializer.serialize_str(&base64_simd::STANDARD.encode_to_string(self.0))
         } else {
-            serializer.serialize_bytes(&self.0)
+            serializer.serialize_bytes(self.0)
         }
     }
 }
@@ -192,8 +191,8 @@ mod tests {
 
     #[test]
     fn data_is_base64_or_bytes() {
-        assert_eq!(serde_json::to_string(&DataOutput("hel".into())).unwrap(), "\"aGVs\"");
-        assert_eq!(cbor::to_vec(&DataOutput("hel".into())).unwrap(), *b"\x43hel");
+        assert_eq!(serde_json::to_string(&DataOutput(b"hel")).unwrap(), "\"aGVs\"");
+        assert_eq!(cbor::to_vec(&DataOutput(b"hel")).unwrap(), *b"\x43hel");
         let json: DataInput<'_> = serde_json::from_str("\"aGVs\"").unwrap();
         assert_eq!((json.length(), json.payload()), (Some(3), Payload::Base64("aGVs")));
         let raw: DataInput<'_> = cbor::from_slice(b"\x43hel").unwrap();

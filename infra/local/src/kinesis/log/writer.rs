@@ -1,53 +1,70 @@
-//! A shard's writer: one thread that owns the log's files.
+//! A stream's writer: one thread that owns the log's files.
 //!
-//! Group commit: whatever has come in while the last group was being synced is written as the next group, with one
-//! sync for all of it, and each append is answered after that sync. Under load the groups grow by themselves.
+//! Group commit: whatever has come in while the last commit was being synced is written as the next one, with one write
+//! and one sync for all of it, and each append is answered after that sync. Under load the commits grow by themselves.
 
+use std::collections::HashMap;
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::io::{self, IoSlice, Seek as _, SeekFrom, Write as _};
 use std::sync::Arc;
 use std::thread;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::data_dir::DataDir;
-use crate::kinesis::frame::Frames;
-use crate::kinesis::segment::{self, Place};
+use crate::kinesis::block::{Block, Blocks, HEAD_BYTES, Head, Run};
 
-use super::ShardLog;
+use super::index::{self, Index};
+use super::segment::{self, Header, SegmentId};
+use super::{ShardLog, Shared, StreamLog, Tail};
 
-/// A segment is sealed when it has reached this size, so that retention frees the disk in pieces of it.
-const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// A segment is sealed when its first record is this old, so that a slow shard's disk is freed too.
+/// A segment is sealed when it has reached this size: what a start after a kill reads, and the piece in which retention
+/// frees the disk.
+const SEGMENT_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// A segment is sealed when it has so many spans, so that the index in memory stays below 16 MiB.
+const SEGMENT_SPANS_MAX: usize = 400_000;
+/// A segment is sealed when it is this old, so that a slow stream's disk is freed too.
 const SEGMENT_AGE_MS_MAX: i64 = 60 * 60 * 1_000;
 /// Appends that wait for the writer; more make the callers wait.
-const APPENDS_WAITING_MAX: usize = 64;
+const APPENDS_WAITING_MAX: usize = 256;
 /// Appends that share one sync at most.
-const GROUP_APPENDS_MAX: usize = 256;
+const COMMIT_APPENDS_MAX: usize = 256;
+/// A commit takes no more appends when it has this size.
+const COMMIT_BYTES_FULL: usize = 8 * 1024 * 1024;
 
 /// What a new writer starts from.
 #[derive(Debug)]
 pub(in crate::kinesis) struct Seed {
-    pub(super) file: File,
-    pub(super) base: u64,
+    pub(super) file: Arc<File>,
+    pub(super) id: SegmentId,
     pub(super) end: u64,
-    /// The arrival of the segment's first record, once it has one.
-    pub(super) first_arrival_ms: Option<i64>,
+    /// The last commit's number.
+    pub(super) commit: u64,
+    /// The counter that each shard's next record gets.
+    pub(super) counters: HashMap<u64, u64>,
+    /// The segment has no block yet.
+    pub(super) is_empty: bool,
     pub(super) last_arrival_ms: i64,
 }
 
-/// Why an append was not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::kinesis) enum AppendError {
-    /// The shard is being split or merged, or was: ask the stream which shards take records now.
-    Closed,
-    /// The disk refused, or the store is closing. Nothing of the append will ever be read.
-    Failed,
+impl Seed {
+    /// The counter that a shard's next record gets.
+    pub(in crate::kinesis) fn counter(&self, shard: u64) -> u64 {
+        self.counters.get(&shard).copied().unwrap_or(1)
+    }
 }
 
-/// The sending side of a shard's writer.
+/// The log was not written: the disk refused, or the store is closing. Nothing of the append will ever be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the log was not written")]
+pub(in crate::kinesis) struct AppendFailed;
+
+/// What became of an append: its blocks, each with the counter of its first record. A block without one was not taken:
+/// its shard is being split or merged, or was; ask the stream which shards take records now.
+type Appended = Result<Vec<Run>, AppendFailed>;
+
+/// The sending side of a stream's writer.
 #[derive(Debug, Clone)]
 pub(in crate::kinesis) struct Writer {
     commands: mpsc::Sender<Command>,
@@ -55,44 +72,71 @@ pub(in crate::kinesis) struct Writer {
 
 #[derive(Debug)]
 enum Command {
-    Append { frames: Frames, done: oneshot::Sender<Result<u64, AppendError>> },
-    Close(oneshot::Sender<u64>),
-    Reopen,
+    Append(Append),
+    /// Shards that will take records.
+    Add(Vec<ShardLog>),
+    /// Shards that take no more. The answer is the counter after the last record of each.
+    Close(Vec<u64>, oneshot::Sender<Vec<u64>>),
+    Reopen(Vec<u64>),
+    /// Shards of which nothing is kept any more.
+    Forget(Vec<u64>),
     Stop(oneshot::Sender<()>),
 }
 
+#[derive(Debug)]
+struct Append {
+    blocks: Blocks,
+    done: oneshot::Sender<Appended>,
+}
+
 impl Writer {
-    /// Starts the writer of a log. `data` keeps the data directory locked for as long as the thread may write.
-    pub(in crate::kinesis) fn start(log: ShardLog, seed: Seed, clock: Clock, data: Arc<DataDir>) -> io::Result<Self> {
+    /// Starts the writer of a log with these shards; those whose tail is closed take no records. `data` keeps the data
+    /// directory locked for as long as the thread may write.
+    pub(in crate::kinesis) fn start(
+        log: StreamLog,
+        seed: Seed,
+        shards: &[ShardLog],
+        clock: Clock,
+        data: Arc<DataDir>,
+    ) -> io::Result<Self> {
         let (commands, receiver) = mpsc::channel(APPENDS_WAITING_MAX);
-        let next_counter = log.tail().next_counter;
-        let state = State { log, seed, next_counter, clock, is_closed: false, is_broken: false, _data: data };
-        thread::Builder::new().name("shard-writer".to_owned()).spawn(move || state.run(receiver))?;
+        (&*seed.file).seek(SeekFrom::Start(seed.end))?;
+        let lanes = shards.iter().map(Lane::of).collect();
+        let state = State { shared: log.shared, seed, lanes, clock, syncs: true, is_broken: false, _data: Some(data) };
+        thread::Builder::new().name("stream-writer".to_owned()).spawn(move || state.run(receiver))?;
         Ok(Self { commands })
     }
 
-    /// Hands frames over; the answer, the counter of the first one, comes after they are durable.
-    pub(in crate::kinesis) async fn append(&self, frames: Frames) -> oneshot::Receiver<Result<u64, AppendError>> {
+    /// Hands blocks over, sealed; the answer comes after they are durable.
+    pub(in crate::kinesis) async fn append(&self, blocks: Blocks) -> Appended {
         let (done, answer) = oneshot::channel();
-        if let Err(mpsc::error::SendError(Command::Append { done, .. })) =
-            self.commands.send(Command::Append { frames, done }).await
-        {
-            let _caller_waits_below = done.send(Err(AppendError::Failed));
-        }
-        answer
+        self.commands.send(Command::Append(Append { blocks, done })).await.map_err(|_ended| AppendFailed)?;
+        answer.await.unwrap_or(Err(AppendFailed))
     }
 
-    /// Takes no appends from here on. Returns the counter after the last record, `None` when the writer has ended.
-    pub(in crate::kinesis) async fn close(&self) -> Option<u64> {
+    /// Makes shards known before anyone appends to them.
+    pub(in crate::kinesis) async fn add(&self, shards: Vec<ShardLog>) {
+        // A writer that has ended refuses the appends, which is enough.
+        let _writer_may_be_gone = self.commands.send(Command::Add(shards)).await;
+    }
+
+    /// Takes no appends to these shards from here on. Returns the counter after the last record of each, `None` when the
+    /// writer has ended.
+    pub(in crate::kinesis) async fn close(&self, shards: Vec<u64>) -> Option<Vec<u64>> {
         let (done, answer) = oneshot::channel();
-        self.commands.send(Command::Close(done)).await.ok()?;
+        self.commands.send(Command::Close(shards, done)).await.ok()?;
         answer.await.ok()
     }
 
     /// Takes back [`Writer::close`], for a reshard that could not be recorded.
-    pub(in crate::kinesis) async fn reopen(&self) {
+    pub(in crate::kinesis) async fn reopen(&self, shards: Vec<u64>) {
         // A writer that has ended needs no reopening.
-        let _writer_may_be_gone = self.commands.send(Command::Reopen).await;
+        let _writer_may_be_gone = self.commands.send(Command::Reopen(shards)).await;
+    }
+
+    /// Says that nothing of these shards is kept any more.
+    pub(in crate::kinesis) async fn forget(&self, shards: Vec<u64>) {
+        let _writer_may_be_gone = self.commands.send(Command::Forget(shards)).await;
     }
 
     /// Finishes what was handed over before, then ends the thread.
@@ -105,45 +149,51 @@ impl Writer {
     }
 }
 
-struct State {
-    log: ShardLog,
-    seed: Seed,
+/// A shard as the writer knows it.
+#[derive(Debug)]
+struct Lane {
     next_counter: u64,
-    clock: Clock,
-    is_closed: bool,
-    /// A sync failed: what the file holds is not known any more, so nothing is taken until a restart has read it.
-    is_broken: bool,
-    _data: Arc<DataDir>,
+    takes_records: bool,
+    tail: Arc<watch::Sender<Tail>>,
 }
 
-/// One append of a group.
-type Append = (Frames, oneshot::Sender<Result<u64, AppendError>>);
+impl Lane {
+    fn of(shard: &ShardLog) -> (u64, Self) {
+        let tail = shard.tail();
+        let lane =
+            Self { next_counter: tail.next_counter, takes_records: !tail.is_closed, tail: Arc::clone(&shard.tail) };
+        (shard.number, lane)
+    }
+}
+
+struct State {
+    shared: Arc<Shared>,
+    seed: Seed,
+    lanes: HashMap<u64, Lane>,
+    clock: Clock,
+    /// Whether each commit is synced; not while an older log is taken over, which is synced at its end.
+    syncs: bool,
+    /// A sync failed: what the file holds is not known any more, so nothing is taken until a restart has read it.
+    is_broken: bool,
+    _data: Option<Arc<DataDir>>,
+}
 
 impl State {
     fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut next = commands.blocking_recv();
         while let Some(command) = next.take() {
             match command {
-                Command::Append { frames, done } => {
-                    let mut group = vec![(frames, done)];
-                    while group.len() < GROUP_APPENDS_MAX {
-                        match commands.try_recv() {
-                            Ok(Command::Append { frames, done }) => group.push((frames, done)),
-                            Ok(other @ (Command::Close(_) | Command::Reopen | Command::Stop(_))) => {
-                                next = Some(other);
-                                break;
-                            }
-                            Err(_none_waiting) => break,
-                        }
-                    }
-                    self.commit(group);
+                Command::Append(append) => next = self.gather(append, &mut commands),
+                Command::Add(shards) => self.lanes.extend(shards.iter().map(Lane::of)),
+                Command::Close(shards, done) => {
+                    self.take_records(&shards, false);
+                    let next_counter = |shard| self.lanes.get(shard).map_or(1, |lane: &Lane| lane.next_counter);
+                    let _caller_may_be_gone = done.send(shards.iter().map(next_counter).collect());
                 }
-                Command::Close(done) => {
-                    self.is_closed = true;
-                    let _caller_may_be_gone = done.send(self.next_counter);
-                }
-                Command::Reopen => self.is_closed = false,
+                Command::Reopen(shards) => self.take_records(&shards, true),
+                Command::Forget(shards) => self.lanes.retain(|shard, _| !shards.contains(shard)),
                 Command::Stop(done) => {
+                    self.leave_index();
                     drop(self);
                     drop(commands);
                     let _caller_may_be_gone = done.send(());
@@ -156,83 +206,242 @@ impl State {
         }
     }
 
-    fn commit(&mut self, mut group: Vec<Append>) {
-        let refusal = match (self.is_closed, self.is_broken) {
-            (true, _) => Some(AppendError::Closed),
-            (false, true) => Some(AppendError::Failed),
-            (false, false) => self.write(&mut group).err().map(|error| {
-                tracing::error!(%error, dir = %self.log.dir.display(), "cannot write a shard's log; its puts fail");
-                AppendError::Failed
-            }),
-        };
-        let mut counter = self.next_counter;
-        if refusal.is_none() {
-            self.next_counter += group.iter().map(|(frames, _)| frames.count()).sum::<u64>();
-            let next_counter = self.next_counter;
-            self.log.shared.tail.send_modify(|tail| tail.next_counter = next_counter);
+    /// Commits an append with all that wait behind it. Returns the command after them, if there is one.
+    fn gather(&mut self, first: Append, commands: &mut mpsc::Receiver<Command>) -> Option<Command> {
+        let mut bytes = first.blocks.bytes().len();
+        let mut commit = vec![first];
+        let mut next = None;
+        while commit.len() < COMMIT_APPENDS_MAX && bytes < COMMIT_BYTES_FULL {
+            match commands.try_recv() {
+                Ok(Command::Append(append)) => {
+                    bytes += append.blocks.bytes().len();
+                    commit.push(append);
+                }
+                Ok(other) => {
+                    next = Some(other);
+                    break;
+                }
+                Err(_none_waiting) => break,
+            }
         }
-        for (frames, done) in group {
-            let _caller_may_be_gone = done.send(refusal.map_or(Ok(counter), Err));
-            counter += frames.count();
+        self.commit(commit);
+        next
+    }
+
+    fn take_records(&mut self, shards: &[u64], takes_records: bool) {
+        for shard in shards {
+            if let Some(lane) = self.lanes.get_mut(shard) {
+                lane.takes_records = takes_records;
+            }
         }
     }
 
-    /// Writes and syncs a group, and makes it readable but for the tail.
-    fn write(&mut self, group: &mut [Append]) -> io::Result<()> {
+    fn commit(&mut self, mut commit: Vec<Append>) {
         // A clock that goes back must not put a record before one that is already in the log.
         let arrival_ms = self.clock.now_ms().max(self.seed.last_arrival_ms);
-        self.roll_if_due(arrival_ms)?;
-        let mut places = Vec::with_capacity(group.len());
-        let (mut counter, mut end) = (self.next_counter, self.seed.end);
-        for (frames, _) in group {
-            let count = frames.count();
-            let bytes = frames.stamp(counter, arrival_ms);
-            if let Err(error) = self.seed.file.write_all_at(bytes, end) {
-                // Gives the space back, and takes away whole frames that were never acknowledged.
-                self.is_broken = self.seed.file.set_len(self.seed.end).is_err();
-                return Err(error);
+        let written = if self.is_broken { Err(broken()) } else { self.write(&mut commit, arrival_ms) };
+        let heads = match written {
+            Ok(heads) => heads,
+            Err(error) => {
+                tracing::error!(%error, dir = %self.shared.dir.display(), "cannot write a stream's log; its puts fail");
+                for append in commit {
+                    let _caller_may_be_gone = append.done.send(Err(AppendFailed));
+                }
+                return;
             }
-            places.push(Place { counter, offset: end, arrival_ms });
-            end += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-            counter += count;
+        };
+        let (answers, blocks) = take_apart(commit, &heads);
+        self.show(&heads, blocks);
+        for (done, runs) in answers {
+            let _caller_may_be_gone = done.send(Ok(runs));
         }
-        if let Err(error) = self.seed.file.sync_data() {
+    }
+
+    /// Gives each block its counters, writes those whose shards take records, and syncs. Returns the heads written.
+    fn write(&mut self, commit: &mut [Append], arrival_ms: i64) -> io::Result<Vec<Head>> {
+        self.roll_if_due(arrival_ms)?;
+        let stamps = (arrival_ms, self.seed.commit + 1);
+        let mut heads = Vec::new();
+        let mut counters: HashMap<u64, u64> = HashMap::new();
+        for append in commit.iter_mut() {
+            for at in 0..append.blocks.runs().len() {
+                let Some(run) = append.blocks.runs().get(at).copied() else { continue };
+                let Some(lane) = self.lanes.get(&run.shard).filter(|lane| lane.takes_records) else { continue };
+                let counter = counters.entry(run.shard).or_insert(lane.next_counter);
+                heads.extend(append.blocks.stamp(at, (*counter, stamps.0, stamps.1)));
+                *counter += u64::from(run.records);
+            }
+        }
+        if heads.is_empty() {
+            return Ok(heads);
+        }
+        let mut slices: Vec<IoSlice<'_>> = commit.iter().flat_map(|append| taken(&append.blocks)).collect();
+        if let Err(error) = write_all(&self.seed.file, &mut slices) {
+            // Gives the space back, and takes away whole blocks that were never acknowledged.
+            self.is_broken = self.take_back().is_err();
+            return Err(error);
+        }
+        if self.syncs
+            && let Err(error) = self.seed.file.sync_data()
+        {
             self.is_broken = true;
             return Err(error);
         }
-        self.seed.end = end;
-        self.seed.first_arrival_ms.get_or_insert(arrival_ms);
+        self.seed.commit = stamps.1;
         self.seed.last_arrival_ms = arrival_ms;
-        let mut segments = self.log.segments();
-        segments.last_end = end;
-        for place in places {
-            segments.last_index.note(place);
+        self.seed.is_empty = false;
+        for (shard, counter) in counters {
+            if let Some(lane) = self.lanes.get_mut(&shard) {
+                lane.next_counter = counter;
+            }
         }
-        Ok(())
+        Ok(heads)
+    }
+
+    fn take_back(&self) -> io::Result<()> {
+        self.seed.file.set_len(self.seed.end)?;
+        (&*self.seed.file).seek(SeekFrom::Start(self.seed.end)).map(drop)
+    }
+
+    /// Makes a commit readable: first what is there, then how far it goes.
+    fn show(&mut self, heads: &[Head], blocks: Vec<Block>) {
+        {
+            let mut files = self.shared.files();
+            for head in heads {
+                files.active.index.note(head, self.seed.end);
+                self.seed.end += u64::try_from(head.block_bytes()).unwrap_or(0);
+            }
+            for block in blocks {
+                files.recent.push(block);
+            }
+        }
+        for head in heads {
+            if let Some(lane) = self.lanes.get(&head.shard) {
+                lane.tail.send_if_modified(|tail| {
+                    let is_further = tail.next_counter < head.end();
+                    tail.next_counter = tail.next_counter.max(head.end());
+                    is_further
+                });
+            }
+        }
     }
 
     fn roll_if_due(&mut self, now_ms: i64) -> io::Result<()> {
-        let is_old =
-            self.seed.first_arrival_ms.is_some_and(|first_ms| now_ms.saturating_sub(first_ms) >= SEGMENT_AGE_MS_MAX);
-        let is_empty = self.next_counter == self.seed.base;
-        if is_empty || !(is_old || self.seed.end >= SEGMENT_BYTES_MAX) {
+        let is_old = now_ms.saturating_sub(self.seed.id.start_ms) >= SEGMENT_AGE_MS_MAX;
+        let spans = self.shared.files().active.index.len();
+        let is_full = self.seed.end >= SEGMENT_BYTES_MAX || spans >= SEGMENT_SPANS_MAX;
+        if self.seed.is_empty || !(is_old || is_full) {
             return Ok(());
         }
-        let base = self.next_counter;
-        let file = segment::create(&self.log.dir, base)?;
-        let sealed = {
-            let mut segments = self.log.segments();
-            segments.bases.push_back(base);
-            segments.last_end = segment::FRAMES_START;
-            std::mem::take(&mut segments.last_index)
-        };
-        if let Err(error) = segment::write_index(&self.log.dir, self.seed.base, &sealed) {
-            tracing::warn!(%error, dir = %self.log.dir.display(), "cannot write a sealed segment's index");
+        let counters = self.lanes.iter().map(|(shard, lane)| (*shard, lane.next_counter)).collect();
+        let id = SegmentId { number: self.seed.id.number + 1, start_ms: now_ms };
+        let header = Header { id, first_commit: self.seed.commit + 1, counters };
+        if !self.syncs {
+            self.seed.file.sync_data()?;
         }
-        self.seed.file = file;
-        self.seed.base = base;
-        self.seed.end = segment::FRAMES_START;
-        self.seed.first_arrival_ms = None;
+        let file = Arc::new(segment::create(&self.shared.dir, &header)?);
+        (&*file).seek(SeekFrom::Start(header.length()))?;
+        self.leave_index();
+        {
+            let mut files = self.shared.files();
+            let sealed = files.active.id;
+            files.sealed.push_back(sealed);
+            files.active = super::Active { id, file: Arc::clone(&file), index: Index::default() };
+        }
+        (self.seed.file, self.seed.id, self.seed.end, self.seed.is_empty) = (file, id, header.length(), true);
         Ok(())
     }
+
+    /// Writes the segment's index beside it. Without one it is made again when it is needed.
+    fn leave_index(&self) {
+        if self.is_broken {
+            return;
+        }
+        let index = self.shared.files().active.index.clone();
+        let path = self.seed.id.index_path(&self.shared.dir);
+        if let Err(error) = index::write(&path, &index, self.seed.end, self.seed.commit) {
+            tracing::warn!(%error, path = %path.display(), "cannot write a segment's index");
+        }
+    }
+}
+
+/// Writes a log on the caller's thread, with arrivals of its own: how an older log is taken over.
+pub(super) struct Copier {
+    state: State,
+}
+
+impl Copier {
+    /// Writes behind what is in a log that was just opened.
+    pub(super) fn new(log: StreamLog, seed: Seed) -> io::Result<Self> {
+        (&*seed.file).seek(SeekFrom::Start(seed.end))?;
+        let lane = |(number, next_counter): (&u64, &u64)| Lane::of(&log.shard(*number, *next_counter));
+        let lanes = seed.counters.iter().map(lane).collect();
+        let clock = Clock::standing_at(seed.last_arrival_ms);
+        let state = State { shared: log.shared, seed, lanes, clock, syncs: false, is_broken: false, _data: None };
+        Ok(Self { state })
+    }
+
+    /// Writes blocks of records that all arrived at once, and not before those written before.
+    pub(super) fn write(&mut self, mut blocks: Blocks, arrival_ms: i64) -> io::Result<()> {
+        blocks.seal();
+        let (done, _answer) = oneshot::channel();
+        let mut commit = [Append { blocks, done }];
+        let heads = self.state.write(&mut commit, arrival_ms)?;
+        self.state.show(&heads, Vec::new());
+        Ok(())
+    }
+
+    /// Makes all of it durable.
+    pub(super) fn finish(self) -> io::Result<()> {
+        self.state.seed.file.sync_all()
+    }
+}
+
+type Answer = (oneshot::Sender<Appended>, Vec<Run>);
+
+/// The answers of a written commit, and its blocks in the order of their heads.
+fn take_apart(commit: Vec<Append>, heads: &[Head]) -> (Vec<Answer>, Vec<Block>) {
+    let mut blocks = Vec::with_capacity(heads.len());
+    let mut heads = heads.iter();
+    let answers = commit
+        .into_iter()
+        .map(|append| {
+            let (bytes, runs) = append.blocks.into_parts();
+            let written = runs.iter().filter(|run| run.counter.is_some());
+            blocks.extend(written.zip(heads.by_ref()).map(|(run, head)| Block {
+                head: *head,
+                body: bytes.slice(run.offset + HEAD_BYTES..run.offset + run.length),
+            }));
+            (append.done, runs)
+        })
+        .collect();
+    (answers, blocks)
+}
+
+/// The stretches of a buffer that are to be written: all of it, but for blocks of closed shards.
+fn taken(blocks: &Blocks) -> Vec<IoSlice<'_>> {
+    let mut stretches: Vec<std::ops::Range<usize>> = Vec::new();
+    for run in blocks.runs().iter().filter(|run| run.counter.is_some()) {
+        match stretches.last_mut() {
+            Some(last) if last.end == run.offset => last.end += run.length,
+            _ => stretches.push(run.offset..run.offset + run.length),
+        }
+    }
+    stretches.into_iter().filter_map(|stretch| blocks.bytes().get(stretch).map(IoSlice::new)).collect()
+}
+
+fn write_all(mut file: &File, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+    while !slices.is_empty() {
+        match file.write_vectored(slices) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut slices, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn broken() -> io::Error {
+    io::Error::other("a sync failed before; a restart reads what is there")
 }

@@ -2,12 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::kinesis::frame::{Frames, Payload};
+use crate::kinesis::block::{Blocks, Payload};
 use crate::kinesis::hash_key::HashKey;
-use crate::kinesis::log::writer::AppendError;
 use crate::kinesis::sequence::SequenceNumber;
 
-use super::{Shard, Stream, StreamState};
+use super::{Stream, StreamState};
 
 /// One record to put. Sizes and shapes are checked before.
 #[derive(Debug, Clone, Copy)]
@@ -30,12 +29,8 @@ pub(in crate::kinesis) enum PutOutcome {
     Failed,
 }
 
-/// The records of one request that go to one shard.
-#[derive(Debug, Default)]
-struct Lane {
-    entries: Vec<usize>,
-    frames: Frames,
-}
+/// Where an entry goes: the index of its shard among the open ones, and its own.
+type Routed = (usize, usize);
 
 impl Stream {
     /// Puts records; the answers are in the order of the entries. Each is independent of the others.
@@ -48,32 +43,72 @@ impl Stream {
     ) -> Result<Vec<PutOutcome>, base64_simd::Error> {
         let mut outcomes = vec![PutOutcome::Failed; entries.len()];
         let mut pending: Vec<usize> = (0..entries.len()).collect();
-        while !pending.is_empty() {
+        loop {
             let state = self.state();
             if state.is_deleted {
                 break;
             }
-            let now_ms = self.inner.home.clock.now_ms();
-            let is_limited = self.inner.home.is_limited;
-            let mut lanes: Vec<Lane> = Vec::new();
-            lanes.resize_with(state.open.len(), Lane::default);
-            for index in pending.drain(..) {
-                let Some(entry) = entries.get(index) else { continue };
-                let at = if state.is_auto() { self.next_turn(&state) } else { state.route(entry.hash_key) };
-                let Some((shard, lane)) = lane_of(&state, &mut lanes, at) else { continue };
-                if is_limited && !shard.admit_write(entry.bytes, now_ms) {
-                    set(&mut outcomes, index, PutOutcome::Throttled { shard: shard.description.number });
-                    continue;
+            let routed = self.admitted(&state, entries, self.route(&state, entries, &pending), &mut outcomes);
+            if routed.is_empty() {
+                break;
+            }
+            let blocks = blocks(&state, entries, &routed)?;
+            let Ok(runs) = self.inner.writer.append(blocks).await else { break };
+            let mut routed = routed.into_iter();
+            pending.clear();
+            for run in runs {
+                for (step, (at, index)) in (0..u64::from(run.records)).zip(routed.by_ref()) {
+                    let shard = state.open.get(at).map(|shard| &shard.description);
+                    match (run.counter, shard) {
+                        (Some(first), Some(shard)) => {
+                            let sequence_number = shard.sequence_number(first + step);
+                            set(&mut outcomes, index, PutOutcome::Put { shard: run.shard, sequence_number });
+                        }
+                        (None, _) | (_, None) => pending.push(index),
+                    }
                 }
-                lane.frames.push(entry.partition_key, entry.data)?;
-                lane.entries.push(index);
             }
-            pending = write(&state, lanes, &mut outcomes).await;
-            if !pending.is_empty() {
-                self.changed_since(state.version).await;
+            if pending.is_empty() {
+                break;
             }
+            // Across the shards that follow, records keep the order that they have in the request.
+            pending.sort_unstable();
+            self.changed_since(state.version).await;
         }
         Ok(outcomes)
+    }
+
+    /// The shards of entries, those of one shard together and in their order.
+    fn route(&self, state: &StreamState, entries: &[PutEntry<'_>], pending: &[usize]) -> Vec<Routed> {
+        let shard_of = |entry: &PutEntry<'_>| {
+            if state.is_auto() { self.next_turn(state) } else { state.route(entry.hash_key) }
+        };
+        let mut routed: Vec<Routed> =
+            pending.iter().filter_map(|index| Some((shard_of(entries.get(*index)?)?, *index))).collect();
+        if !routed.is_sorted() {
+            routed.sort_unstable();
+        }
+        routed
+    }
+
+    /// Asks each shard for room. The refused are noted.
+    fn admitted(
+        &self,
+        state: &StreamState,
+        entries: &[PutEntry<'_>],
+        mut routed: Vec<Routed>,
+        outcomes: &mut [PutOutcome],
+    ) -> Vec<Routed> {
+        let now_ms = self.inner.home.clock.now_ms();
+        routed.retain(|(at, index)| {
+            let (Some(shard), Some(entry)) = (state.open.get(*at), entries.get(*index)) else { return false };
+            let is_admitted = shard.admit_write(entry.bytes, now_ms);
+            if !is_admitted {
+                set(outcomes, *index, PutOutcome::Throttled { shard: shard.description.number });
+            }
+            is_admitted
+        });
+        routed
     }
 
     /// The index of the open shard whose turn it is.
@@ -89,40 +124,18 @@ impl Stream {
     }
 }
 
-/// Writes all lanes at once, waits for all. Returns the entries whose shard had been closed.
-async fn write(state: &StreamState, lanes: Vec<Lane>, outcomes: &mut [PutOutcome]) -> Vec<usize> {
-    let mut closed = Vec::new();
-    let mut waiting = Vec::new();
-    for (shard, lane) in state.open.iter().zip(lanes) {
-        if lane.entries.is_empty() {
-            continue;
-        }
-        match &shard.writer {
-            Some(writer) => waiting.push((shard, lane.entries, writer.append(lane.frames).await)),
-            None => closed.extend(lane.entries),
+/// The blocks of what goes to each shard, ready to be written.
+fn blocks(state: &StreamState, entries: &[PutEntry<'_>], routed: &[Routed]) -> Result<Blocks, base64_simd::Error> {
+    let bytes = routed.iter().filter_map(|(_, index)| entries.get(*index)).map(|entry| entry.bytes).sum();
+    let shards = 1 + routed.windows(2).filter(|pair| matches!(pair, [(one, _), (other, _)] if one != other)).count();
+    let mut blocks = Blocks::with_room(bytes, routed.len(), shards);
+    for (at, index) in routed {
+        if let (Some(shard), Some(entry)) = (state.open.get(*at), entries.get(*index)) {
+            blocks.push(shard.description.number, entry.partition_key, entry.data)?;
         }
     }
-    for (shard, entries, answer) in waiting {
-        match answer.await.unwrap_or(Err(AppendError::Failed)) {
-            Ok(first) => {
-                for (counter, index) in (first..).zip(entries) {
-                    let sequence_number = shard.description.sequence_number(counter);
-                    set(outcomes, index, PutOutcome::Put { shard: shard.description.number, sequence_number });
-                }
-            }
-            Err(AppendError::Closed) => closed.extend(entries),
-            Err(AppendError::Failed) => {
-                entries.into_iter().for_each(|index| set(outcomes, index, PutOutcome::Failed));
-            }
-        }
-    }
-    // Across the shards that follow, records keep the order that they have in the request.
-    closed.sort_unstable();
-    closed
-}
-
-fn lane_of<'a>(state: &'a StreamState, lanes: &'a mut [Lane], at: Option<usize>) -> Option<(&'a Shard, &'a mut Lane)> {
-    Some((state.open.get(at?)?, lanes.get_mut(at?)?))
+    blocks.seal();
+    Ok(blocks)
 }
 
 fn set(outcomes: &mut [PutOutcome], index: usize, outcome: PutOutcome) {

@@ -1,8 +1,8 @@
 //! Splitting, merging and scaling under load.
 //!
-//! The children's logs are made first. Then the parents take no more records, so that their end is known; then the
-//! new map is made durable and shown. Puts that met a closed parent wait for the new map. A crash in between leaves
-//! the parents open and unused directories behind, and loses nothing. Scaling is one change too: the shards in between
+//! The log's writer learns of the children first. Then the parents take no more records, so that their end is known; then
+//! the new map is made durable and shown. Puts that met a closed parent wait for the new map. A crash in between leaves
+//! the parents open, and loses nothing. Scaling is one change too: the shards in between
 //! are closed before anyone sees them.
 
 use std::io;
@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use crate::kinesis::description::{ClosedShard, ShardDescription};
 use crate::kinesis::hash_key::HashKey;
-use crate::kinesis::log::LogError;
 use crate::kinesis::scaling::{self, Origin, Planned};
 use crate::kinesis::store::SHARDS_MAX;
 
@@ -34,9 +33,6 @@ pub(in crate::kinesis) enum ReshardError {
     /// The stream would have too many shards.
     #[error("more than {SHARDS_MAX} shards")]
     TooMany,
-    /// The disk refused.
-    #[error(transparent)]
-    Log(#[from] LogError),
     /// The disk refused the new map; the old one stands.
     #[error("write the shard map")]
     Save(#[source] io::Error),
@@ -86,38 +82,23 @@ impl Stream {
         if state.open.len() + opened > SHARDS_MAX + parents.len() {
             return Err(ReshardError::TooMany);
         }
-        let children = self.make(descriptions).await?;
+        let make = |description: ShardDescription| {
+            let log = self.inner.log.shard(description.number, 1);
+            Shard::new(description, log, now_ms, self.inner.home.is_limited)
+        };
+        let children: Vec<Shard> = descriptions.into_iter().map(make).collect();
+        self.inner.writer.add(children.iter().map(|child| child.log.clone()).collect()).await;
+        let (parent_numbers, child_numbers) = (numbers(&parents), numbers(&children.iter().collect::<Vec<_>>()));
         let result = self.close_and_save(state, &parents, children).await;
         if result.is_err() {
-            for writer in parents.iter().filter_map(|parent| parent.writer.as_ref()) {
-                writer.reopen().await;
-            }
+            self.inner.writer.reopen(parent_numbers).await;
+            self.inner.writer.forget(child_numbers).await;
             // Puts that met a closed parent look again.
             let mut same = state.clone();
             same.version += 1;
             self.inner.state.send_replace(Arc::new(same));
         }
         result
-    }
-
-    async fn make(&self, descriptions: Vec<ShardDescription>) -> Result<Vec<Shard>, ReshardError> {
-        let (root, home) = (self.inner.dir.clone(), self.inner.home.clone());
-        let failed = |source| LogError::Io { dir: self.inner.dir.clone(), source };
-        let making = move || {
-            let mut shards = Vec::with_capacity(descriptions.len());
-            for description in descriptions {
-                let dir = root.join(description.id());
-                // A reshard that died before its map was written can have left a directory of this name.
-                if dir.exists() {
-                    std::fs::remove_dir_all(&dir)?;
-                }
-                std::fs::create_dir(&dir)?;
-                shards.push(Shard::open(&dir, description, &home).map(|(shard, _nothing_torn)| shard));
-            }
-            Ok(shards)
-        };
-        let shards = super::blocking(making).await.map_err(failed)?;
-        Ok(shards.into_iter().collect::<Result<_, _>>()?)
     }
 
     async fn close_and_save(
@@ -127,14 +108,12 @@ impl Stream {
         children: Vec<Shard>,
     ) -> Result<(), ReshardError> {
         let mut shards = state.shards.clone();
-        for parent in parents {
-            let writer = parent.writer.as_ref().ok_or(ReshardError::Closed(parent.description.number))?;
-            let next_counter = writer.close().await.ok_or(ReshardError::Closing)?;
+        let ends = self.inner.writer.close(numbers(parents)).await.ok_or(ReshardError::Closing)?;
+        for (parent, next_counter) in parents.iter().zip(ends) {
             let closed = ClosedShard { next_counter, at_ms: self.inner.home.clock.now_ms() };
             for shard in shards.iter_mut().filter(|shard| shard.description.number == parent.description.number) {
                 shard.description =
                     Arc::new(ShardDescription { closed: Some(closed), ..ShardDescription::clone(&shard.description) });
-                shard.writer = None;
             }
         }
         let next_shard = state.next_shard + u64::try_from(children.len()).unwrap_or(0);
@@ -146,6 +125,10 @@ impl Stream {
         parents.iter().for_each(|parent| parent.log.close());
         Ok(())
     }
+}
+
+fn numbers(shards: &[&Shard]) -> Vec<u64> {
+    shards.iter().map(|shard| shard.description.number).collect()
 }
 
 /// What the planned shards will be. Those in between, parents themselves, are closed from the start.

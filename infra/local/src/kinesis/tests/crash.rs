@@ -74,14 +74,15 @@ async fn a_torn_write_is_cut_and_reported() {
     let image = tempfile::tempdir().unwrap();
     crash_image(&fixture.dir.path().join("data"), &image.path().join("data"));
     let stream = fs::read_dir(image.path().join("data/kinesis")).unwrap().next().unwrap().unwrap().path();
-    let segment = stream.join("shardId-000000000000/00000000000000000001.log");
+    let segment = stream.join("log/000000000001-1700000000000.log");
     let whole = fs::read(&segment).unwrap();
-    fs::write(&segment, [&whole[..], &whole[16..40]].concat()).unwrap();
+    fs::write(&segment, [&whole[..], &whole[40..64]].concat()).unwrap();
     let clock = Clock::standing_at(fixture.clock.now_ms());
     let cloud = start(image.path(), &clock).await;
     let torn = cloud.kinesis().store().torn_tails();
     assert_eq!(torn.len(), 1);
-    assert_eq!((torn[0].stream.as_str(), torn[0].shard.as_str(), torn[0].bytes), ("s", "shardId-000000000000", 24));
+    assert_eq!((torn[0].stream.as_str(), &torn[0].segment, torn[0].bytes), ("s", &segment, 24));
+    assert_eq!(usize::try_from(torn[0].offset).unwrap(), whole.len());
     let (records, _) = read_shard_of(&client(&cloud), &clock, "shardId-000000000000").await;
     assert_eq!(records, [(kept.sequence_number, "k".to_owned(), b"kept".to_vec())]);
     cloud.shutdown().await;
