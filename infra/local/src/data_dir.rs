@@ -7,6 +7,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::faults::Faults;
+
 /// Version of the layout under the data directory.
 pub const FORMAT_VERSION: u32 = 1;
 
@@ -54,6 +56,7 @@ pub enum DataDirError {
 #[derive(Debug)]
 pub struct DataDir {
     root: PathBuf,
+    faults: Faults,
     _lock: File,
 }
 
@@ -80,7 +83,12 @@ impl DataDir {
         if is_new {
             replace_file(&root.join(VERSION_FILE), format!("{FORMAT_VERSION}\n").as_bytes()).map_err(not_writable)?;
         }
-        Ok(Self { root: root.to_owned(), _lock: lock })
+        Ok(Self { root: root.to_owned(), faults: Faults::default(), _lock: lock })
+    }
+
+    /// The faults that were asked for; those of the disk strike whoever writes here.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     /// The directory itself.

@@ -23,6 +23,11 @@ use super::settings::{Distribution, Settings};
 
 pub(super) mod put;
 pub(super) mod reshard;
+mod usage;
+
+pub(super) use usage::PutSizes;
+pub(crate) use usage::ShardUse;
+use usage::{ReadUse, WriteUse};
 
 const STREAM_FILE: &str = "stream.json";
 
@@ -43,6 +48,8 @@ struct Inner {
     change: tokio::sync::Mutex<()>,
     /// Counts records that are given out in turn.
     turn: AtomicUsize,
+    /// Held for a few additions.
+    sizes: Mutex<PutSizes>,
 }
 
 /// What every stream of a store shares.
@@ -79,8 +86,8 @@ pub(super) struct Shard {
 /// A shard's limits. Each lock is held for a few additions.
 #[derive(Debug)]
 struct Meters {
-    writes: Mutex<WriteLimiter>,
-    reads: Mutex<ReadLimiter>,
+    writes: Mutex<(WriteLimiter, WriteUse)>,
+    reads: Mutex<(ReadLimiter, ReadUse)>,
     iterators: Mutex<ReadLimiter>,
 }
 
@@ -145,16 +152,27 @@ impl Shard {
         };
         let now_ms = home.clock.now_ms();
         let meters = Meters {
-            writes: Mutex::new(WriteLimiter::new(now_ms)),
-            reads: Mutex::new(ReadLimiter::new(now_ms)),
+            writes: Mutex::new((WriteLimiter::new(now_ms), WriteUse::default())),
+            reads: Mutex::new((ReadLimiter::new(now_ms), ReadUse::default())),
             iterators: Mutex::new(ReadLimiter::new(now_ms)),
         };
         let shard = Self { description: Arc::new(description), log: opened.log, writer, meters: Arc::new(meters) };
         Ok((shard, opened.torn_bytes))
     }
 
-    fn admit_write(&self, bytes: usize, now_ms: i64) -> bool {
-        lock(&self.meters.writes).admit(bytes, now_ms)
+    /// Takes a record into the shard's second; all are taken where nothing is limited.
+    fn admit_write(&self, bytes: usize, is_limited: bool, now_ms: i64) -> bool {
+        let mut writes = lock(&self.meters.writes);
+        let (limiter, used) = &mut *writes;
+        let is_admitted = !is_limited || limiter.admit(bytes, now_ms);
+        used.note(bytes, is_admitted, now_ms);
+        is_admitted
+    }
+
+    /// How much of its limits it uses.
+    pub(super) fn usage(&self, now_ms: i64) -> ShardUse {
+        let (writes, reads) = (lock(&self.meters.writes).1, lock(&self.meters.reads).1);
+        ShardUse::of(&writes, &reads, now_ms)
     }
 
     /// Takes one of the shard's `GetShardIterator` calls.
@@ -164,12 +182,19 @@ impl Shard {
 
     /// Takes one of the shard's `GetRecords` calls.
     pub(super) fn admit_read(&self, now_ms: i64) -> bool {
-        lock(&self.meters.reads).admit(now_ms)
+        let mut reads = lock(&self.meters.reads);
+        let (limiter, used) = &mut *reads;
+        let is_admitted = limiter.admit(now_ms);
+        used.note(is_admitted, now_ms);
+        is_admitted
     }
 
     /// Counts what a `GetRecords` call gave.
-    pub(super) fn gave(&self, bytes: usize) {
-        lock(&self.meters.reads).gave(bytes);
+    pub(super) fn gave(&self, bytes: usize, now_ms: i64) {
+        let mut reads = lock(&self.meters.reads);
+        let (limiter, used) = &mut *reads;
+        limiter.gave(bytes);
+        used.gave(bytes, now_ms);
     }
 
     /// The counter of the first record that arrived at `arrival_ms` or later, or the one that comes next.
@@ -212,8 +237,8 @@ impl Stream {
         let state = StreamState::new(0, file.settings.clone(), file.next_shard, shards);
         let (state, _) = watch::channel(Arc::new(state));
         let (name, created_ms) = (file.name.clone(), file.created_ms);
-        let (change, turn) = (tokio::sync::Mutex::new(()), AtomicUsize::new(0));
-        Ok((Self { inner: Arc::new(Inner { name, created_ms, dir, home, state, change, turn }) }, torn))
+        let (change, turn, sizes) = (tokio::sync::Mutex::new(()), AtomicUsize::new(0), Mutex::default());
+        Ok((Self { inner: Arc::new(Inner { name, created_ms, dir, home, state, change, turn, sizes }) }, torn))
     }
 
     /// The stream's name.
@@ -236,6 +261,11 @@ impl Stream {
         self.state().shards.iter().map(Shard::reader).collect()
     }
 
+    /// How long records are kept, in milliseconds.
+    pub fn retention_ms(&self) -> i64 {
+        i64::from(self.state().settings.retention_hours) * 3_600_000
+    }
+
     /// Whether the stream was deleted since this handle was taken.
     pub fn is_deleted(&self) -> bool {
         self.state().is_deleted
@@ -248,6 +278,11 @@ impl Stream {
 
     pub(super) fn state(&self) -> Arc<StreamState> {
         Arc::clone(&self.inner.state.borrow())
+    }
+
+    /// The sizes of what was put.
+    pub(super) fn sizes(&self) -> PutSizes {
+        *lock(&self.inner.sizes)
     }
 
     pub(super) fn dir(&self) -> &Path {

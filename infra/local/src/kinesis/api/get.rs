@@ -222,7 +222,7 @@ pub(super) async fn get_records(store: &Store, request: Request<'_>) -> Result<V
     let limit = ReadLimit { records: usize::try_from(records_max).unwrap_or(1), bytes: ANSWER_BYTES_MAX };
     let batch = read_kept(&stream, &shard, (Position::at(token.counter), limit), now_ms).await;
     let batch = batch.map_err(|error| log_failure(&error))?;
-    shard.gave(batch.records.iter().map(|record| record.data.len() + record.partition_key.len()).sum());
+    shard.gave(batch.records.iter().map(|record| record.data.len() + record.partition_key.len()).sum(), now_ms);
     let tail = shard.log.tail();
     let next = batch.next.counter();
     let is_at_end = next >= tail.next_counter;

@@ -66,7 +66,7 @@ impl Writer {
     pub(in crate::kinesis) fn start(log: ShardLog, seed: Seed, clock: Clock, data: Arc<DataDir>) -> io::Result<Self> {
         let (commands, receiver) = mpsc::channel(APPENDS_WAITING_MAX);
         let next_counter = log.tail().next_counter;
-        let state = State { log, seed, next_counter, clock, is_closed: false, is_broken: false, _data: data };
+        let state = State { log, seed, next_counter, clock, is_closed: false, is_broken: false, data };
         thread::Builder::new().name("shard-writer".to_owned()).spawn(move || state.run(receiver))?;
         Ok(Self { commands })
     }
@@ -113,7 +113,7 @@ struct State {
     is_closed: bool,
     /// A sync failed: what the file holds is not known any more, so nothing is taken until a restart has read it.
     is_broken: bool,
-    _data: Arc<DataDir>,
+    data: Arc<DataDir>,
 }
 
 /// One append of a group.
@@ -180,7 +180,9 @@ impl State {
     /// Writes and syncs a group, and makes it readable but for the tail.
     fn write(&mut self, group: &mut [Append]) -> io::Result<()> {
         // A clock that goes back must not put a record before one that is already in the log.
-        let arrival_ms = self.clock.now_ms().max(self.seed.last_arrival_ms);
+        let now_ms = self.clock.now_ms();
+        self.data.faults().check_disk(now_ms)?;
+        let arrival_ms = now_ms.max(self.seed.last_arrival_ms);
         self.roll_if_due(arrival_ms)?;
         let mut places = Vec::with_capacity(group.len());
         let (mut counter, mut end) = (self.next_counter, self.seed.end);

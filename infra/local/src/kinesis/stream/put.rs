@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::kinesis::api::{RECORDS_MAX, REQUEST_BYTES_MAX};
 use crate::kinesis::frame::{Frames, Payload};
 use crate::kinesis::hash_key::HashKey;
 use crate::kinesis::log::writer::AppendError;
@@ -61,7 +62,7 @@ impl Stream {
                 let Some(entry) = entries.get(index) else { continue };
                 let at = if state.is_auto() { self.next_turn(&state) } else { state.route(entry.hash_key) };
                 let Some((shard, lane)) = lane_of(&state, &mut lanes, at) else { continue };
-                if is_limited && !shard.admit_write(entry.bytes, now_ms) {
+                if !shard.admit_write(entry.bytes, is_limited, now_ms) {
                     set(&mut outcomes, index, PutOutcome::Throttled { shard: shard.description.number });
                     continue;
                 }
@@ -74,6 +75,16 @@ impl Stream {
             }
         }
         Ok(outcomes)
+    }
+
+    /// Notes the sizes of a request and of its records, also where it is refused for them.
+    pub(in crate::kinesis) fn note_put(&self, entries: &[PutEntry<'_>], bytes: usize, now_ms: i64) {
+        let record_bytes_max = self.state().settings.record_bytes_max();
+        let largest = entries.iter().map(|entry| entry.bytes).max().unwrap_or(0);
+        let mut sizes = super::lock(&self.inner.sizes);
+        sizes.records.note(entries.len(), RECORDS_MAX, now_ms);
+        sizes.bytes.note(bytes, REQUEST_BYTES_MAX, now_ms);
+        sizes.record.note(largest, record_bytes_max, now_ms);
     }
 
     /// The index of the open shard whose turn it is.
