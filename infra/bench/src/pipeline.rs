@@ -102,5 +102,6 @@ fn options(data_dir: &std::path::Path, rate: u32) -> anyhow::Result<Options> {
         screens: millrace::up::screens_table(SEED, SCREENS)?,
         publish_interval: Duration::from_secs(10),
         binaries: None,
+        faults: Vec::new(),
     })
 }

@@ -38,6 +38,8 @@ use tokio::sync::Semaphore;
 
 use crate::clock;
 use crate::glue::Glue;
+use crate::limits::LimitUse;
+use crate::meter::{Reading, count};
 use crate::s3::S3;
 use crate::wire::ServiceError;
 
@@ -46,6 +48,7 @@ use error::QueryError;
 use executions::{Asked, Execution, Executions, Refused};
 use run::Runner;
 
+const QUOTAS: &str = "athena/latest/ug/service-limits.html";
 /// Where results go when a query does not say.
 const DEFAULT_OUTPUT: &str = "s3://athena-results/";
 const DEFAULT_BUCKET: &str = "athena-results";
@@ -116,6 +119,20 @@ impl Athena {
     /// The service's own error names.
     pub async fn call(&self, operation: &str, body: &[u8]) -> Result<Vec<u8>, ServiceError> {
         operations::call(self, operation, body).await
+    }
+
+    /// The limits that are held, and how much of each is used.
+    pub(crate) fn limits(&self) -> Vec<LimitUse> {
+        let (active, query) = self.executions().usage(clock::now_ms());
+        let row = |limit: &str, allowed: (usize, &str), (used, refused): (Reading, u64)| {
+            let allowed = (count(allowed.0), allowed.1);
+            LimitUse::new(("athena", limit), "account", allowed, used, QUOTAS).refused(refused)
+        };
+        // Both are held where a query comes in.
+        vec![
+            row("queries queued or running", (executions::MAX_ACTIVE, "queries"), active),
+            row("bytes of a query", (operations::MAX_QUERY_BYTES, "bytes"), query),
+        ]
     }
 
     /// Cancels what runs or waits, and ends the threads. Results in S3 stay.

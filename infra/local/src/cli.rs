@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::faults::FaultKind;
+use crate::faults::{FaultKind, FaultService};
 
 /// A serverless ad-request pipeline, all of it on this machine.
 ///
@@ -46,7 +46,9 @@ pub enum Command {
     Report(ReportArgs),
     /// Prove that every accepted event is a row, a counted duplicate or a failed event.
     Audit(AuditArgs),
-    /// Make a running local cloud fail on purpose; without a kind, show what holds.
+    /// Show every limit of a running local cloud with its use, the nearest first.
+    Limits(LimitsArgs),
+    /// Make a running local cloud fail on purpose; without a kind or a file, show what holds.
     Fault(FaultArgs),
 }
 
@@ -76,6 +78,9 @@ pub struct PlaceArgs {
     /// frozen between invocations. They are found beside this program.
     #[arg(long)]
     pub isolated: bool,
+    /// File of faults that hold from the start: a JSON list of rules, as `GET /_millrace/faults` shows them.
+    #[arg(long, value_name = "FILE")]
+    pub faults: Option<PathBuf>,
 }
 
 /// What has to be typed again to meet the same pipeline; empty for what is a default.
@@ -204,27 +209,51 @@ pub struct AuditArgs {
     pub target: TargetArgs,
 }
 
+/// `limits`.
+#[derive(Debug, Clone, Args)]
+pub struct LimitsArgs {
+    /// How the limits are printed.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// The local cloud.
+    #[arg(long, default_value = "http://127.0.0.1:4566", value_name = "URL", value_parser = endpoint)]
+    pub endpoint: String,
+}
+
 /// `fault`.
 #[derive(Debug, Clone, Args)]
 pub struct FaultArgs {
-    /// What struck calls meet.
+    /// What happens.
     #[arg(value_enum)]
     pub kind: Option<FaultKind>,
-    /// Operation of Kinesis that is struck, such as `PutRecords`; can be repeated. Without one, all are.
-    #[arg(long, value_name = "NAME")]
+    /// Service whose calls are struck; can be repeated.
+    #[arg(long, value_enum, value_name = "SERVICE", default_value = "kinesis")]
+    pub service: Vec<FaultService>,
+    /// Operation that is struck, such as `PutRecords` or `PutObject`; can be repeated. Without one, all are.
+    #[arg(long, value_name = "OPERATION")]
     pub operation: Vec<String>,
-    /// How likely a call (for `record`: a record) is struck, 0 to 1.
+    /// For `kill`, `freeze` and `duplicate`: a function or mapping; for `split` and `merge`: a stream. Can be repeated;
+    /// without one, all are.
+    #[arg(long, value_name = "NAME")]
+    pub name: Vec<String>,
+    /// How likely a call, record, invocation or write is struck (`split`, `merge`, `clock-jump`: each second), 0 to 1.
     #[arg(long, default_value_t = 1.0, value_name = "P")]
     pub probability: f64,
-    /// How long; without it until `--clear`, or until the local cloud stops.
+    /// How long; without it until `--clear`, or until the local cloud stops (`split`, `merge`, `clock-jump`: once).
     #[arg(long, value_name = "SECONDS")]
     pub seconds: Option<u32>,
-    /// How late answers come, for `slow`.
+    /// For `slow`: how late answers come; for `kill` and `freeze`: how long after the event.
     #[arg(long, default_value_t = 1_000, value_name = "MS")]
     pub delay_ms: u64,
+    /// For `clock-jump`: by how much; back, when it is negative.
+    #[arg(long, default_value_t = 0, value_name = "SECONDS", allow_hyphen_values = true)]
+    pub jump_seconds: i64,
     /// Seed of the dice: the same seed strikes the same calls.
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub seed: u64,
+    /// File of rules that are added: a JSON list, as `GET /_millrace/faults` shows them.
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
     /// Take all faults away first.
     #[arg(long)]
     pub clear: bool,

@@ -13,6 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::athena::Athena;
 use crate::clock::Clock;
 use crate::data_dir::{DataDir, DataDirError};
+use crate::faults::{FaultError, FaultRule, Faults, action};
 use crate::firehose::Firehose;
 use crate::glue::Glue;
 use crate::kinesis::{Kinesis, Store, StoreError};
@@ -37,6 +38,8 @@ pub struct CloudConfig {
     pub concurrency: usize,
     /// The clock of streams and mappings.
     pub clock: Clock,
+    /// Faults from the start on; none by default.
+    pub faults: Vec<FaultRule>,
 }
 
 impl CloudConfig {
@@ -48,6 +51,7 @@ impl CloudConfig {
             kinesis_is_limited: true,
             concurrency: CONCURRENCY_DEFAULT,
             clock: Clock::default(),
+            faults: Vec::new(),
         }
     }
 }
@@ -72,6 +76,9 @@ pub enum CloudError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// A rule of faults is none.
+    #[error("cannot take the faults that were asked for")]
+    Faults(#[from] FaultError),
     /// The streams cannot be opened.
     #[error("cannot open the streams")]
     Kinesis(#[from] StoreError),
@@ -111,16 +118,21 @@ impl Cloud {
     pub async fn start(config: CloudConfig) -> Result<Self, CloudError> {
         let data = Arc::new(DataDir::open(&config.data_dir)?);
         let (listener, address) = listen(config.listen).await?;
-        let (store_data, clock, is_limited) = (Arc::clone(&data), config.clock, config.kinesis_is_limited);
+        let faults = data.faults().clone();
+        faults.set(config.faults, config.clock.now_ms())?;
+        let (store_data, clock, is_limited) = (Arc::clone(&data), config.clock.clone(), config.kinesis_is_limited);
         let store = tokio::task::spawn_blocking(move || Store::open(store_data, clock, is_limited)).await??;
-        let s3 = S3::open(data.join("s3")).await?;
-        let glue = Glue::open(data.join("glue")).await.map_err(CloudError::Glue)?;
-        let firehose = Firehose::open(data.join("firehose"), s3.clone()).await.map_err(CloudError::Firehose)?;
+        let s3 = S3::open_with(data.join("s3"), faults.clone(), config.clock.clone()).await?;
+        let glue = Glue::open_with(data.join("glue"), faults.clone()).await.map_err(CloudError::Glue)?;
+        let firehose = Firehose::open_with(data.join("firehose"), s3.clone(), faults).await;
+        let firehose = firehose.map_err(CloudError::Firehose)?;
         let athena = Athena::open(data.join("athena"), s3.clone(), glue.clone()).await.map_err(CloudError::Athena)?;
         let lambda = Lambda::new(data, store.clone(), s3.clone(), format!("http://{address}"), config.concurrency);
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(trim(store.clone())));
-        let services = Arc::new(Services { kinesis: Kinesis::new(store), firehose, glue, athena, s3, lambda });
+        let kinesis = Kinesis::new(store);
+        tokio::spawn(stop.clone().run_until_cancelled_owned(action::keep_acting(kinesis.clone())));
+        let services = Arc::new(Services { kinesis, firehose, glue, athena, s3, lambda });
         let server = tokio::spawn(server::serve(listener, Arc::clone(&services), stop.clone()));
         let stop_when_dropped = stop.clone().drop_guard();
         Ok(Self { address, services, server, stop, _stop_when_dropped: stop_when_dropped })
@@ -129,6 +141,11 @@ impl Cloud {
     /// Where it listens, such as `http://127.0.0.1:4566`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The faults that were asked for.
+    pub fn faults(&self) -> &Faults {
+        self.services.kinesis.faults()
     }
 
     /// Kinesis Data Streams.

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
-use crate::{ask, demo, fault, up};
+use crate::{ask, demo, faults, limits, up};
 
 /// A command on its way to its exit code.
 pub type Running = Pin<Box<dyn Future<Output = anyhow::Result<ExitCode>>>>;
@@ -22,7 +22,8 @@ pub fn run(cli: Cli) -> Running {
             Command::Query(arguments) => ask::query(arguments).await,
             Command::Report(arguments) => ask::named_report(arguments).await,
             Command::Audit(arguments) => ask::audit(arguments).await,
-            Command::Fault(arguments) => fault::run(arguments).await,
+            Command::Limits(arguments) => limits::command::run(arguments).await,
+            Command::Fault(arguments) => faults::command::run(arguments).await,
         }
     })
 }

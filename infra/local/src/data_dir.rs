@@ -7,6 +7,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::faults::Faults;
+
 /// Version of the layout under the data directory. Format 1 had a log for each shard of a stream; it is read, and becomes
 /// format 2 when it is opened.
 pub const FORMAT_VERSION: u32 = 2;
@@ -57,6 +59,7 @@ pub enum DataDirError {
 #[derive(Debug)]
 pub struct DataDir {
     root: PathBuf,
+    faults: Faults,
     _lock: File,
 }
 
@@ -83,7 +86,12 @@ impl DataDir {
         if found != Some(FORMAT_VERSION) {
             replace_file(&root.join(VERSION_FILE), format!("{FORMAT_VERSION}\n").as_bytes()).map_err(not_writable)?;
         }
-        Ok(Self { root: root.to_owned(), _lock: lock })
+        Ok(Self { root: root.to_owned(), faults: Faults::default(), _lock: lock })
+    }
+
+    /// The faults that were asked for; those of the disk strike whoever writes here.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     /// The directory itself.

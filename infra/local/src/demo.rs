@@ -24,7 +24,7 @@ const REPORT: &str = "requests_by_venue_local_hour";
 #[expect(clippy::print_stdout, reason = "the demo's result goes to the person who runs it")]
 pub async fn run(arguments: DemoArgs) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for ctrl-C")?;
-    let pipeline = Pipeline::start(up::options(&arguments.place, arguments.seed)?).await?;
+    let pipeline = Pipeline::start(up::options(&arguments.place, arguments.seed).await?).await?;
     println!("{}\n", up::places(&pipeline, &arguments.place));
     println!("Sending {} ad requests a second for {} s (ctrl-C: stop sending).", arguments.rate, arguments.seconds);
     let traffic = send(&pipeline, &arguments, async move {

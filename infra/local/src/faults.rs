@@ -1,94 +1,37 @@
 //! Faults on demand: the local cloud fails as the services do, as often and as long as it is told.
 //!
-//! A rule names operations and a kind of fault, with a probability and a duration; a seed makes the same calls fail
-//! again. The first rule that strikes decides. Rules are set over `PUT /_millrace/faults`, or with [`Faults::set`], and
-//! are gone after a restart.
+//! A rule names a kind of fault and whom it strikes, with a probability and a duration; a seed makes the same calls fail
+//! again. The first rule that strikes decides. Kinds are of calls (they decide at the door, before the service does), of
+//! functions, of the disk, or something that happens by itself ([`Action`]): at once, or once a second for the rule's
+//! time. Rules are set over `PUT /_millrace/faults`, by a file at the start, or with [`Faults::set`], and are gone after
+//! a restart. Times are those of the cloud's clock: a jump of it moves the ends of rules too.
 
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::wire::ServiceError;
+pub mod action;
+pub mod command;
+mod rule;
 
-/// Rules at once.
-const RULES_MAX: usize = 64;
-/// The longest delay of an answer.
-const DELAY_MS_MAX: u64 = 600_000;
-
-/// What a struck call meets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FaultKind {
-    /// The whole call is throttled, as `ProvisionedThroughputExceededException`.
-    Throttle,
-    /// The whole call fails with status 500.
-    InternalError,
-    /// Single records of `PutRecords` are throttled; the others are put.
-    Record,
-    /// The answer comes late by `delay_ms`.
-    Slow,
-    /// No answer comes, and the connection stays open.
-    Hang,
-    /// The call is carried out, and the connection is cut before its answer.
-    CutAfterCommit,
-}
-
-/// When which calls fail how.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FaultRule {
-    /// What happens.
-    pub kind: FaultKind,
-    /// Operations of Kinesis, such as `PutRecords`; empty means all.
-    #[serde(default)]
-    pub operations: Vec<String>,
-    /// How likely a call (for [`FaultKind::Record`] a record) is struck: 0 to 1.
-    #[serde(default = "always")]
-    pub probability: f64,
-    /// How long the rule holds, in milliseconds; without it, until the rules are set again.
-    #[serde(default)]
-    pub duration_ms: Option<i64>,
-    /// The delay of [`FaultKind::Slow`], in milliseconds.
-    #[serde(default)]
-    pub delay_ms: u64,
-    /// Starts the row of random numbers.
-    #[serde(default)]
-    pub seed: u64,
-}
-
-/// Why rules are refused.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum FaultError {
-    /// More rules than there may be.
-    #[error("{count} rules are over the limit of {RULES_MAX}")]
-    TooMany {
-        /// How many were given.
-        count: usize,
-    },
-    /// Not between 0 and 1.
-    #[error("the probability {probability} is not between 0 and 1")]
-    Probability {
-        /// What was given.
-        probability: f64,
-    },
-    /// Longer than ten minutes.
-    #[error("the delay of {delay_ms} ms is over the limit of {DELAY_MS_MAX} ms")]
-    Delay {
-        /// What was given.
-        delay_ms: u64,
-    },
-}
+pub use action::Action;
+use rule::{Family, RULES_MAX};
+pub use rule::{FaultError, FaultKind, FaultRule, FaultService};
 
 /// What becomes of one call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// Carried out and answered.
     Answer,
-    /// Refused with this error.
-    Refuse(ServiceError),
+    /// Refused as one too many.
+    Throttle,
+    /// Refused as the service's own failure.
+    Fail,
     /// Carried out and answered after this time.
     Delay(Duration),
     /// Never answered.
@@ -97,11 +40,24 @@ pub(crate) enum Fate {
     Cut,
 }
 
+/// What becomes of one invocation of a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FunctionFate {
+    /// The batch is handed over a second time after it has been handled.
+    Duplicate,
+    /// The process is killed after this time.
+    Kill(Duration),
+    /// The process is stopped after this time, and its timeout ends it.
+    Freeze(Duration),
+}
+
 /// The rules that hold. Cheap to clone; all clones are one.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
     /// Held for a throw of the dice.
     rules: Arc<Mutex<Vec<Armed>>>,
+    /// Whether any rule is about the disk: what most writes ask, and no more.
+    is_about_disk: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -110,6 +66,8 @@ struct Armed {
     ends_ms: Option<i64>,
     dice: StdRng,
     struck: u64,
+    /// The dice of an action that happens once were thrown.
+    is_spent: bool,
 }
 
 /// A rule as it is shown.
@@ -121,34 +79,45 @@ pub struct FaultStatus {
     /// Milliseconds that it still holds; missing when it holds until the rules are set again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_ms: Option<i64>,
-    /// Calls or records that it has struck.
+    /// Calls, records, invocations or writes that it has struck.
     pub struck: u64,
 }
 
-fn always() -> f64 {
-    1.0
-}
-
-impl FaultRule {
-    fn check(&self) -> Result<(), FaultError> {
-        if !(0.0..=1.0).contains(&self.probability) {
-            return Err(FaultError::Probability { probability: self.probability });
-        }
-        if self.delay_ms > DELAY_MS_MAX {
-            return Err(FaultError::Delay { delay_ms: self.delay_ms });
-        }
-        Ok(())
-    }
-}
-
 impl Armed {
-    fn strikes(&mut self, operation: &str, now_ms: i64) -> bool {
+    fn new(rule: FaultRule, now_ms: i64) -> Self {
+        let ends_ms = rule.duration_ms.map(|duration_ms| now_ms.saturating_add(duration_ms));
+        Self { ends_ms, dice: StdRng::seed_from_u64(rule.seed), struck: 0, is_spent: false, rule }
+    }
+
+    /// Throws the dice for something that the rule is about. None are thrown for anything else: a rule's row depends
+    /// on its own calls alone.
+    fn strikes(&mut self, is_meant: bool, now_ms: i64) -> bool {
         let holds = self.ends_ms.is_none_or(|ends_ms| now_ms < ends_ms);
-        let is_meant = self.rule.operations.is_empty() || self.rule.operations.iter().any(|meant| meant == operation);
-        // No dice are thrown for what is not meant: a rule's row depends on its own calls alone.
         let strikes = holds && is_meant && self.dice.random_bool(self.rule.probability);
         self.struck += u64::from(strikes);
         strikes
+    }
+
+    fn fate(&self) -> Fate {
+        match self.rule.kind {
+            FaultKind::Throttle => Fate::Throttle,
+            FaultKind::InternalError => Fate::Fail,
+            FaultKind::Slow => Fate::Delay(self.delay()),
+            FaultKind::Hang => Fate::Hang,
+            FaultKind::CutAfterCommit => Fate::Cut,
+            FaultKind::Record
+            | FaultKind::Duplicate
+            | FaultKind::Kill
+            | FaultKind::Freeze
+            | FaultKind::DiskFull
+            | FaultKind::Split
+            | FaultKind::Merge
+            | FaultKind::ClockJump => Fate::Answer,
+        }
+    }
+
+    fn delay(&self) -> Duration {
+        Duration::from_millis(self.rule.delay_ms)
     }
 }
 
@@ -162,13 +131,9 @@ impl Faults {
             return Err(FaultError::TooMany { count: rules.len() });
         }
         rules.iter().try_for_each(FaultRule::check)?;
-        let arm = |rule: FaultRule| Armed {
-            ends_ms: rule.duration_ms.map(|duration_ms| now_ms.saturating_add(duration_ms)),
-            dice: StdRng::seed_from_u64(rule.seed),
-            struck: 0,
-            rule,
-        };
-        *self.rules() = rules.into_iter().map(arm).collect();
+        let mut held = self.rules();
+        self.is_about_disk.store(rules.iter().any(|rule| rule.kind == FaultKind::DiskFull), Ordering::Release);
+        *held = rules.into_iter().map(|rule| Armed::new(rule, now_ms)).collect();
         Ok(())
     }
 
@@ -177,33 +142,22 @@ impl Faults {
         let rules = self.rules();
         let show = |armed: &Armed| FaultStatus {
             rule: armed.rule.clone(),
-            left_ms: armed.ends_ms.map(|ends_ms| ends_ms.saturating_sub(now_ms).max(0)),
+            left_ms: match (armed.ends_ms, armed.is_spent) {
+                (_, true) => Some(0),
+                (ends_ms, false) => ends_ms.map(|ends_ms| ends_ms.saturating_sub(now_ms).max(0)),
+            },
             struck: armed.struck,
         };
         rules.iter().map(show).collect()
     }
 
     /// Throws the dice for a call.
-    pub(crate) fn strike(&self, operation: &str, now_ms: i64) -> Fate {
+    pub(crate) fn strike(&self, service: FaultService, operation: &str, now_ms: i64) -> Fate {
         for armed in self.rules().iter_mut() {
-            let is_of_calls = armed.rule.kind != FaultKind::Record;
-            if !is_of_calls || !armed.strikes(operation, now_ms) {
-                continue;
+            let is_meant = armed.rule.kind.family() == Family::Call && armed.rule.means(service, operation);
+            if armed.strikes(is_meant, now_ms) {
+                return armed.fate();
             }
-            return match armed.rule.kind {
-                FaultKind::Throttle => Fate::Refuse(ServiceError::client(
-                    "ProvisionedThroughputExceededException",
-                    "Rate exceeded: a fault that was asked for.",
-                )),
-                FaultKind::InternalError => Fate::Refuse(ServiceError::internal(
-                    "InternalFailureException",
-                    "Internal Service Failure: a fault that was asked for.",
-                )),
-                FaultKind::Slow => Fate::Delay(Duration::from_millis(armed.rule.delay_ms)),
-                FaultKind::Hang => Fate::Hang,
-                FaultKind::CutAfterCommit => Fate::Cut,
-                FaultKind::Record => Fate::Answer,
-            };
         }
         Fate::Answer
     }
@@ -212,7 +166,57 @@ impl Faults {
     pub(crate) fn strike_records(&self, count: usize, now_ms: i64) -> Option<Vec<bool>> {
         let mut rules = self.rules();
         let armed = rules.iter_mut().find(|armed| armed.rule.kind == FaultKind::Record)?;
-        Some((0..count).map(|_| armed.strikes("PutRecords", now_ms)).collect())
+        let is_meant = armed.rule.means(FaultService::Kinesis, "PutRecords");
+        Some((0..count).map(|_| armed.strikes(is_meant, now_ms)).collect())
+    }
+
+    /// Throws the dice for an invocation of the function, or of the mapping, of this name.
+    pub(crate) fn strike_function(&self, function: &str, now_ms: i64) -> Option<FunctionFate> {
+        for armed in self.rules().iter_mut() {
+            let is_meant = armed.rule.kind.family() == Family::Function && armed.rule.means_name(function);
+            if armed.strikes(is_meant, now_ms) {
+                return Some(match armed.rule.kind == FaultKind::Duplicate {
+                    true => FunctionFate::Duplicate,
+                    false if armed.rule.kind == FaultKind::Kill => FunctionFate::Kill(armed.delay()),
+                    false => FunctionFate::Freeze(armed.delay()),
+                });
+            }
+        }
+        None
+    }
+
+    /// Throws the dice for a write of the disk.
+    ///
+    /// # Errors
+    /// What the operating system says when the disk is full.
+    pub(crate) fn check_disk(&self, now_ms: i64) -> io::Result<()> {
+        if !self.is_about_disk.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let mut rules = self.rules();
+        let mut about_disk = rules.iter_mut().filter(|armed| armed.rule.kind == FaultKind::DiskFull);
+        if about_disk.any(|armed| armed.strikes(true, now_ms)) {
+            return Err(io::Error::new(
+                io::ErrorKind::StorageFull,
+                "no space left on device: a fault that was asked for",
+            ));
+        }
+        Ok(())
+    }
+
+    /// What is to happen now: of rules without a duration once, of the others each time that this is asked.
+    pub(crate) fn due_actions(&self, now_ms: i64) -> Vec<Action> {
+        let mut due = Vec::new();
+        for armed in self.rules().iter_mut() {
+            if armed.is_spent || armed.rule.kind.family() != Family::Action {
+                continue;
+            }
+            armed.is_spent = armed.rule.duration_ms.is_none();
+            if armed.strikes(true, now_ms) {
+                due.extend(Action::of(&armed.rule));
+            }
+        }
+        due
     }
 
     fn rules(&self) -> MutexGuard<'_, Vec<Armed>> {
@@ -221,65 +225,4 @@ impl Faults {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rule(kind: FaultKind, probability: f64) -> FaultRule {
-        FaultRule { kind, operations: Vec::new(), probability, duration_ms: None, delay_ms: 0, seed: 7 }
-    }
-
-    #[test]
-    fn a_seed_strikes_the_same_calls() {
-        let row = |seed: u64| -> Vec<bool> {
-            let faults = Faults::default();
-            faults.set(vec![FaultRule { seed, ..rule(FaultKind::Throttle, 0.3) }], 0).unwrap();
-            (0..1_000).map(|_| faults.strike("PutRecords", 0) != Fate::Answer).collect()
-        };
-        assert_eq!(row(1), row(1));
-        assert_ne!(row(1), row(2));
-        let struck = row(1).into_iter().filter(|struck| *struck).count();
-        assert!((250..350).contains(&struck), "{struck} of 1,000 at 0.3");
-    }
-
-    #[test]
-    fn a_rule_holds_for_its_operations_and_its_time() {
-        let faults = Faults::default();
-        let operations = vec!["PutRecords".to_owned()];
-        let timed = FaultRule { operations, duration_ms: Some(100), ..rule(FaultKind::Hang, 1.0) };
-        faults.set(vec![timed.clone(), rule(FaultKind::CutAfterCommit, 0.0)], 1_000).unwrap();
-        assert_eq!(faults.strike("PutRecords", 1_099), Fate::Hang);
-        assert_eq!(faults.strike("GetRecords", 1_099), Fate::Answer);
-        assert_eq!(faults.status(1_040)[0], FaultStatus { rule: timed, left_ms: Some(60), struck: 1 });
-        assert_eq!(faults.strike("PutRecords", 1_100), Fate::Answer);
-        faults.set(Vec::new(), 0).unwrap();
-        assert!(faults.status(0).is_empty());
-    }
-
-    #[test]
-    fn rules_about_records_leave_calls_alone() {
-        let faults = Faults::default();
-        assert_eq!(faults.strike_records(3, 0), None);
-        faults.set(vec![rule(FaultKind::Record, 1.0), rule(FaultKind::Slow, 1.0)], 0).unwrap();
-        assert_eq!(faults.strike_records(3, 0), Some(vec![true; 3]));
-        assert_eq!(faults.strike("PutRecords", 0), Fate::Delay(Duration::ZERO));
-    }
-
-    #[test]
-    fn bad_rules_are_refused_and_the_old_ones_hold() {
-        let faults = Faults::default();
-        faults.set(vec![rule(FaultKind::Hang, 1.0)], 0).unwrap();
-        for probability in [-0.1, 1.1, f64::NAN] {
-            assert!(matches!(
-                faults.set(vec![rule(FaultKind::Slow, probability)], 0),
-                Err(FaultError::Probability { .. })
-            ));
-        }
-        let slow = FaultRule { delay_ms: 600_001, ..rule(FaultKind::Slow, 1.0) };
-        assert_eq!(faults.set(vec![slow], 0), Err(FaultError::Delay { delay_ms: 600_001 }));
-        let many = vec![rule(FaultKind::Slow, 1.0); 65];
-        assert_eq!(faults.set(many, 0), Err(FaultError::TooMany { count: 65 }));
-        assert_eq!(faults.strike("PutRecords", 0), Fate::Hang);
-        let unknown = serde_json::from_str::<FaultRule>(r#"{"kind":"slow","delay":5}"#);
-        assert!(unknown.is_err(), "a misspelt member is no rule");
-    }
-}
+mod tests;

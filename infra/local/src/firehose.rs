@@ -9,6 +9,7 @@
 mod buffer;
 mod delivery;
 mod destination;
+mod limiter;
 mod operations;
 mod prefix;
 mod segment;
@@ -26,12 +27,16 @@ use bytes::Bytes;
 
 use crate::clock;
 use crate::data_dir;
+use crate::faults::Faults;
+use crate::limits::LimitUse;
+use crate::meter::{Reading, count};
 use crate::s3::{S3, StoreError};
 use crate::wire::ServiceError;
 
 use destination::StreamConfig;
 use stream::Stream;
 
+const QUOTAS: &str = "firehose/latest/dev/limits.html";
 /// The most delivery streams, as an account has at AWS without asking for more.
 const MAX_STREAMS: usize = 5_000;
 /// How long a deletion waits for the last buffer to reach S3, in seconds; AWS promises nothing at all.
@@ -48,6 +53,8 @@ enum FirehoseError {
     TooManyStreams,
     #[error("{what}")]
     Invalid { what: String },
+    #[error("Slow down.")]
+    Throttled,
     #[error("{undelivered} bytes wait for S3; try again later")]
     Backlog { undelivered: u64 },
     #[error("the records could not be written: {0}")]
@@ -66,7 +73,7 @@ impl From<FirehoseError> for ServiceError {
             FirehoseError::Exists { .. } => Self::client("ResourceInUseException", message),
             FirehoseError::TooManyStreams => Self::client("LimitExceededException", message),
             FirehoseError::Invalid { .. } => Self::client("InvalidArgumentException", message),
-            FirehoseError::Backlog { .. } | FirehoseError::Closed => {
+            FirehoseError::Throttled | FirehoseError::Backlog { .. } | FirehoseError::Closed => {
                 Self { status: 503, code: "ServiceUnavailableException", message }
             }
             FirehoseError::Io(_) | FirehoseError::Store(_) => {
@@ -81,6 +88,7 @@ impl From<FirehoseError> for ServiceError {
 struct Inner {
     dir: PathBuf,
     s3: S3,
+    faults: Faults,
     // Held for a look or a change of the map only, never while a stream works.
     streams: Mutex<BTreeMap<String, Stream>>,
     // One creation or deletion at a time: each takes several steps on disk.
@@ -100,16 +108,24 @@ impl Firehose {
     /// # Errors
     /// When the directory cannot be made, or what lies there cannot be read.
     pub async fn open(dir: PathBuf, s3: S3) -> io::Result<Self> {
+        Self::open_with(dir, s3, Faults::default()).await
+    }
+
+    /// [`Firehose::open`] with faults of the disk.
+    ///
+    /// # Errors
+    /// As [`Firehose::open`].
+    pub(crate) async fn open_with(dir: PathBuf, s3: S3, faults: Faults) -> io::Result<Self> {
         let root = dir.clone();
         let configs =
             tokio::task::spawn_blocking(move || destination::load(&root)).await.map_err(io::Error::other)??;
         let mut streams = BTreeMap::new();
         for config in configs {
             let name = config.name.clone();
-            let stream = Stream::open(dir.join(&name), config, s3.clone()).await?;
+            let stream = Stream::open(dir.join(&name), config, (s3.clone(), faults.clone())).await?;
             streams.insert(name, stream);
         }
-        let inner = Inner { dir, s3, streams: Mutex::new(streams), admin: tokio::sync::Mutex::new(()) };
+        let inner = Inner { dir, s3, faults, streams: Mutex::new(streams), admin: tokio::sync::Mutex::new(()) };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -142,6 +158,14 @@ impl Firehose {
         Ok(())
     }
 
+    /// The limits that are held, and how much of each is used.
+    pub(crate) fn limits(&self) -> Vec<LimitUse> {
+        let streams = self.streams();
+        let all = Reading { now: count(streams.len()), peak: count(streams.len()) };
+        let account = LimitUse::new(("firehose", "streams"), "account", (count(MAX_STREAMS), "streams"), all, QUOTAS);
+        std::iter::once(account).chain(streams.values().flat_map(Stream::limits)).collect()
+    }
+
     /// Ends the streams' tasks. Records that are not delivered stay on disk, and are delivered at the next start.
     pub async fn shutdown(&self) {
         let streams = std::mem::take(&mut *self.streams());
@@ -164,7 +188,7 @@ impl Firehose {
         let (dir, name, arn) = (self.inner.dir.join(&config.name), config.name.clone(), config.arn());
         let (path, stored) = (dir.clone(), config.clone());
         tokio::task::spawn_blocking(move || destination::store(&path, &stored)).await.map_err(io::Error::other)??;
-        let stream = Stream::open(dir, config, self.inner.s3.clone()).await?;
+        let stream = Stream::open(dir, config, (self.inner.s3.clone(), self.inner.faults.clone())).await?;
         self.streams().insert(name, stream);
         Ok(arn)
     }

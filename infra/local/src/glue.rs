@@ -5,6 +5,7 @@
 
 mod catalog;
 mod expression;
+mod limits;
 mod operations;
 mod partition_log;
 
@@ -18,6 +19,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::Value;
 
 use crate::clock;
+use crate::faults::Faults;
+use crate::limits::LimitUse;
 use crate::wire::ServiceError;
 
 use catalog::Catalog;
@@ -111,6 +114,7 @@ pub struct PartitionEntry {
 #[derive(Debug, Clone)]
 pub struct Glue {
     catalog: Arc<Mutex<Catalog>>,
+    faults: Faults,
 }
 
 impl Glue {
@@ -119,8 +123,16 @@ impl Glue {
     /// # Errors
     /// When the directory cannot be made, or what lies there cannot be read.
     pub async fn open(dir: PathBuf) -> io::Result<Self> {
+        Self::open_with(dir, Faults::default()).await
+    }
+
+    /// [`Glue::open`] with faults of the disk.
+    ///
+    /// # Errors
+    /// As [`Glue::open`].
+    pub(crate) async fn open_with(dir: PathBuf, faults: Faults) -> io::Result<Self> {
         let catalog = tokio::task::spawn_blocking(move || Catalog::open(dir)).await.map_err(io::Error::other)??;
-        Ok(Self { catalog: Arc::new(Mutex::new(catalog)) })
+        Ok(Self { catalog: Arc::new(Mutex::new(catalog)), faults })
     }
 
     /// Answers one operation of AWS JSON 1.1.
@@ -128,6 +140,10 @@ impl Glue {
     /// # Errors
     /// The service's own error names.
     pub async fn call(&self, operation: &str, body: &[u8]) -> Result<Vec<u8>, ServiceError> {
+        let is_read = ["Get", "BatchGet", "Search", "List"].iter().any(|reading| operation.starts_with(reading));
+        if !is_read {
+            self.faults.check_disk(clock::now_ms()).map_err(GlueError::from)?;
+        }
         let (operation, body) = (operation.to_owned(), body.to_vec());
         self.blocking(move |catalog| operations::call(catalog, &operation, &body, clock::now_ms() / 1000)).await?
     }
@@ -181,6 +197,14 @@ impl Glue {
             found.partitions.iter().map(entry).collect()
         })
         .await
+    }
+
+    /// The limits that are held, and how much of each is used.
+    ///
+    /// # Errors
+    /// When the process is shutting down.
+    pub(crate) async fn limits(&self) -> Result<Vec<LimitUse>, ServiceError> {
+        self.blocking(|catalog| limits::limits(catalog, clock::now_ms())).await
     }
 
     async fn blocking<T: Send + 'static>(

@@ -23,6 +23,7 @@ mod destination;
 mod event_source;
 mod filter;
 mod function;
+mod limits;
 mod mapping;
 mod poller;
 mod progress;
@@ -71,7 +72,7 @@ impl Lambda {
     /// Functions and mappings over the streams of `store`, with checkpoints and logs in `data`, failed batches in
     /// `s3` and `concurrency` invocations at once. Functions are pointed to `endpoint` for all AWS services.
     pub fn new(data: Arc<DataDir>, store: Store, s3: S3, endpoint: String, concurrency: usize) -> Self {
-        let account = account::Account::new(concurrency);
+        let account = account::Account::new(concurrency, store.clock().clone());
         let (mappings, functions) = (Mutex::default(), Mutex::default());
         Self { data, store, s3, endpoint, account, mappings, functions, events: api::Events::default() }
     }
@@ -136,8 +137,10 @@ impl Lambda {
             return Err(MappingError::Exists { mapping: name });
         }
         let (account, timeout, stream_arn) = (self.account.clone(), mapping.timeout, stream.arn());
-        let caller = target::Caller { target, account, name, timeout, stream_arn };
         let (s3, clock) = (self.s3.clone(), self.store.clock().clone());
+        let took = Arc::default();
+        let faults = self.store.faults().clone();
+        let caller = target::Caller { target, account, name, timeout, stream_arn, clock: clock.clone(), took, faults };
         let handle = Mapping::start(poller::Plan { mapping, caller, filters, s3, clock }, stream, checkpoints);
         mappings.push(handle.clone());
         Ok(handle)
@@ -164,6 +167,11 @@ impl Lambda {
     /// The mappings that were started and not stopped.
     pub fn running(&self) -> Vec<Mapping> {
         self.mappings().iter().filter(|mapping| !mapping.is_stopped()).cloned().collect()
+    }
+
+    /// The limits that are held, and how much of each is used.
+    pub(crate) fn limits(&self) -> Vec<crate::limits::LimitUse> {
+        limits::limits(self)
     }
 
     /// Stops all mappings after their invocations in flight, then ends all environments.

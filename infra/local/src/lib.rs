@@ -2,9 +2,11 @@
 //!
 //! The local cloud is the AWS services that the pipeline uses, on one loopback port, durable and with their limits:
 //! [`cloud`] starts it, [`kinesis`], [`firehose`], [`s3`], [`glue`], [`athena`] and [`lambda`] are its services.
-//! [`pipeline`] runs every stage on it. The `millrace` command is [`cli`] (what is typed), [`demo`], [`up`], [`ask`],
-//! [`audit`] and [`fault`].
+//! [`limits`] says how near each of their limits is, [`faults`] makes them fail. [`pipeline`] runs every stage on it. The
+//! `millrace` command is [`cli`] (what is typed), [`demo`], [`up`], [`ask`], [`audit`], and the `command` of [`faults`] and
+//! of [`limits`].
 
+mod admin;
 pub mod ask;
 pub mod athena;
 pub mod audit;
@@ -16,12 +18,13 @@ pub mod cloud;
 pub mod command;
 pub mod data_dir;
 pub mod demo;
-pub mod fault;
 pub mod faults;
 pub mod firehose;
 pub mod glue;
 pub mod kinesis;
 pub mod lambda;
+pub mod limits;
+mod meter;
 pub mod names;
 pub mod pipeline;
 pub mod progress;

@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 
 use crate::clients;
 use crate::cloud::{Cloud, CloudConfig, CloudError};
+use crate::faults::FaultRule;
 use crate::names;
 
 pub use isolated::Binaries;
@@ -49,6 +50,8 @@ pub struct Options {
     pub publish_interval: Duration,
     /// The functions' binaries, where they are to run as they are deployed; none: their code runs in this process.
     pub binaries: Option<Binaries>,
+    /// Faults of the local cloud from the start on.
+    pub faults: Vec<FaultRule>,
 }
 
 /// A running pipeline.
@@ -87,7 +90,8 @@ impl Pipeline {
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let listener = listen(options.ingest).await?;
         let ingest = listener.local_addr().context("read the collection API's address")?;
-        let cloud = match Cloud::start(CloudConfig::new(&options.data_dir, options.cloud)).await {
+        let config = CloudConfig { faults: options.faults, ..CloudConfig::new(&options.data_dir, options.cloud) };
+        let cloud = match Cloud::start(config).await {
             Err(CloudError::Busy { address }) => {
                 bail!(
                     "cannot listen on {address} for the local cloud, it is in use: choose another with --cloud 127.0.0.1:PORT"

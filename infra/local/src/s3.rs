@@ -29,6 +29,9 @@ use s3s::crypto::{Checksum as _, Md5};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{HttpError, HttpResponse};
 
+use crate::clock::Clock;
+use crate::faults::Faults;
+
 pub use attributes::Attributes;
 pub use listing::{ListEntry, ListPage, ListRequest};
 pub use store::{Condition, ObjectInfo, PutOptions};
@@ -137,7 +140,15 @@ impl S3 {
     /// # Errors
     /// When the directory cannot be made or read.
     pub async fn open(dir: PathBuf) -> Result<Self, StoreError> {
-        let store = tokio::task::spawn_blocking(move || Store::open(dir)).await??;
+        Self::open_with(dir, Faults::default(), Clock::default()).await
+    }
+
+    /// [`S3::open`] with faults of the disk, by this clock.
+    ///
+    /// # Errors
+    /// As [`S3::open`].
+    pub(crate) async fn open_with(dir: PathBuf, faults: Faults, clock: Clock) -> Result<Self, StoreError> {
+        let store = tokio::task::spawn_blocking(move || Store::open(dir, faults, clock)).await??;
         let store = Arc::new(store);
         let service = S3ServiceBuilder::new(protocol::Protocol::new(Arc::clone(&store))).build();
         Ok(Self { store, service })

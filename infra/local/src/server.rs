@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::athena::Athena;
-use crate::faults::Fate;
+use crate::faults::{Fate, FaultService};
 use crate::firehose::Firehose;
 use crate::glue::Glue;
 use crate::kinesis::{self, Answer, Kinesis, Subscription};
@@ -34,6 +34,9 @@ use crate::s3::S3;
 use crate::wire::{self, Protocol, ServiceError};
 
 mod admin;
+mod faults;
+
+use faults::Called;
 
 /// Connections at once; more wait in the listener's queue.
 const CONNECTIONS_MAX: usize = 4_096;
@@ -135,40 +138,48 @@ impl Door {
         let target = request.headers().get("x-amz-target").map(HeaderValue::as_bytes);
         let Some(target) = target else {
             let path = request.uri().path();
-            let (is_admin, is_lambda) = (path.starts_with(admin::PREFIX), api::is_lambda(path));
-            return Ok(match (is_admin, is_lambda) {
-                (true, _) => self.answer_admin(request).await,
-                (false, true) => self.answer_lambda(request).await,
-                (false, false) => self.answer_s3(request).await,
-            });
+            if path.starts_with(admin::PREFIX) {
+                return Ok(self.answer_admin(request).await);
+            }
+            if api::is_lambda(path) {
+                let called = Called::of_lambda(request.method(), path);
+                return self.answer_or_strike(Some(called), request, |door, request| door.answer_lambda(request)).await;
+            }
+            let called = Called::of_s3(&request);
+            return self.answer_or_strike(Some(called), request, |door, request| door.answer_s3(request)).await;
         };
         let target = String::from_utf8_lossy(target).into_owned();
-        let operation = target.strip_prefix("Kinesis_20131202.");
-        match operation.map_or(Fate::Answer, |operation| self.strike(operation)) {
-            Fate::Answer => Ok(self.answer_service(target, request).await),
-            Fate::Refuse(error) => {
-                let content_type = request.headers().get(header::CONTENT_TYPE).cloned();
-                let protocol = protocol_of(content_type.as_ref());
-                // A request that is not read to its end would take its connection with it.
-                let _read = read_body(request.into_body()).await;
-                Ok(response(Err(error), protocol, content_type))
-            }
+        let called = Called::of_target(&target);
+        self.answer_or_strike(called, request, |door, request| door.answer_service(target, request)).await
+    }
+
+    /// Answers, unless a fault that was asked for strikes.
+    async fn answer_or_strike<'a, F>(
+        &'a self,
+        called: Option<Called>,
+        request: Request<Incoming>,
+        answer: impl FnOnce(&'a Self, Request<Incoming>) -> F,
+    ) -> Result<Response<Body>, Cut>
+    where
+        F: Future<Output = Response<Body>>,
+    {
+        let Some(called) = called else { return Ok(answer(self, request).await) };
+        let kinesis = &self.services.kinesis;
+        match kinesis.faults().strike(called.service, &called.operation, kinesis.store().clock().now_ms()) {
+            Fate::Answer => Ok(answer(self, request).await),
+            Fate::Throttle => Ok(refuse(&called, called.throttled(), request).await),
+            Fate::Fail => Ok(refuse(&called, called.failed(), request).await),
             Fate::Delay(delay) => {
-                let answer = self.answer_service(target, request).await;
+                let answer = answer(self, request).await;
                 sleep(delay).await;
                 Ok(answer)
             }
             Fate::Hang => std::future::pending().await,
             Fate::Cut => {
-                self.answer_service(target, request).await;
+                answer(self, request).await;
                 Err(Cut)
             }
         }
-    }
-
-    fn strike(&self, operation: &str) -> Fate {
-        let kinesis = &self.services.kinesis;
-        kinesis.faults().strike(operation, kinesis.store().clock().now_ms())
     }
 
     async fn answer_admin(&self, request: Request<Incoming>) -> Response<Body> {
@@ -177,9 +188,7 @@ impl Door {
             Ok(body) => body,
             Err(error) => return response(Err(error), Protocol::Json, None),
         };
-        let kinesis = &self.services.kinesis;
-        let asked = (&parts.method, parts.uri.path());
-        let (status, body) = admin::answer(kinesis.faults(), asked, &body, kinesis.store().clock().now_ms());
+        let (status, body) = admin::answer(&self.services, (&parts.method, parts.uri.path()), &body).await;
         let mut answer = response(Ok(body), Protocol::Json, None);
         *answer.status_mut() = status;
         answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -266,6 +275,21 @@ impl Door {
             }
         }
     }
+}
+
+/// A refusal that was asked for, in the words and the form of the service.
+async fn refuse(called: &Called, error: ServiceError, request: Request<Incoming>) -> Response<Body> {
+    let content_type = request.headers().get(header::CONTENT_TYPE).cloned();
+    // A request that is not read to its end would take its connection with it.
+    let _read = read_body(request.into_body()).await;
+    if called.service != FaultService::S3 {
+        return response(Err(error), protocol_of(content_type.as_ref()), content_type);
+    }
+    let body = faults::s3_error_body(&error);
+    let mut answer = response(Err(error), Protocol::Json, None);
+    *answer.body_mut() = Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync();
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    answer
 }
 
 fn check_method(method: &Method) -> Result<(), ServiceError> {

@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{PlaceArgs, UpArgs};
-use crate::names;
 use crate::pipeline::{Binaries, Options, Pipeline};
+use crate::{faults, names};
 
 /// Seed of the screens table where no traffic has one.
 pub const SCREENS_SEED: u64 = 1;
@@ -21,7 +21,7 @@ pub const SCREENS_SEED: u64 = 1;
 pub async fn run(arguments: UpArgs) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for ctrl-C")?;
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    let pipeline = Pipeline::start(options(&arguments.place, SCREENS_SEED)?).await?;
+    let pipeline = Pipeline::start(options(&arguments.place, SCREENS_SEED).await?).await?;
     println!("{}", places(&pipeline, &arguments.place));
     println!("Ready. Ctrl-C stops it, after what was accepted is in the tables.");
     tokio::select! {
@@ -44,8 +44,12 @@ pub async fn run(arguments: UpArgs) -> anyhow::Result<ExitCode> {
 /// The pipeline's options from what was typed.
 ///
 /// # Errors
-/// A missing binary of a function that is to run isolated.
-pub fn options(place: &PlaceArgs, seed: u64) -> anyhow::Result<Options> {
+/// A missing binary of a function that is to run isolated, or a file of faults that cannot be read.
+pub async fn options(place: &PlaceArgs, seed: u64) -> anyhow::Result<Options> {
+    let faults = match &place.faults {
+        Some(file) => faults::command::read(file).await?,
+        None => Vec::new(),
+    };
     Ok(Options {
         data_dir: place.data_dir.clone(),
         cloud: place.cloud,
@@ -54,6 +58,7 @@ pub fn options(place: &PlaceArgs, seed: u64) -> anyhow::Result<Options> {
         screens: screens_table(seed, place.screens)?,
         publish_interval: Duration::from_secs(place.publish_interval),
         binaries: place.isolated.then(Binaries::beside_this_program).transpose()?,
+        faults,
     })
 }
 

@@ -5,5 +5,6 @@ mod read;
 mod tank;
 mod write;
 
-pub use read::ReadLimiter;
+pub use read::{READ_BYTES_PER_S, READ_CALLS_PER_S, ReadLimiter};
+pub use tank::Tank;
 pub use write::{WRITE_BYTES_PER_S, WRITE_RECORDS_PER_S, WriteLimiter, WriteModel};

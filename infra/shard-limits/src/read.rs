@@ -3,9 +3,9 @@
 use crate::tank::Tank;
 
 /// Read calls a shard answers per second, all readers together.
-const READ_CALLS_PER_S: i64 = 5;
+pub const READ_CALLS_PER_S: i64 = 5;
 /// Bytes a shard gives per second, all readers together: 2 MiB, so that a full answer of 10 MiB pauses reads for 5 s.
-const READ_BYTES_PER_S: i64 = 2 * 1024 * 1024;
+pub const READ_BYTES_PER_S: i64 = 2 * 1024 * 1024;
 
 /// The read limits of one shard, shared by all who call `GetRecords` on it.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 /// One tank, in thousandths of a unit, so that a refill per millisecond is exact. Time that goes back refills nothing.
 #[derive(Debug, Clone)]
-pub(crate) struct Tank {
+pub struct Tank {
     per_s: i64,
     capacity: i64,
     level_milli: i64,
@@ -11,11 +11,12 @@ pub(crate) struct Tank {
 
 impl Tank {
     /// A full tank that holds `capacity` units and gains `per_s` a second.
-    pub(crate) fn full(per_s: i64, capacity: i64, now_ms: i64) -> Self {
+    pub fn full(per_s: i64, capacity: i64, now_ms: i64) -> Self {
         Self { per_s, capacity, level_milli: capacity * 1_000, filled_ms: now_ms }
     }
 
-    pub(crate) fn refill(&mut self, now_ms: i64) {
+    /// Gains what the time since the last refill brings.
+    pub fn refill(&mut self, now_ms: i64) {
         let elapsed_ms = now_ms.saturating_sub(self.filled_ms).max(0);
         // `per_s` units a second are `per_s` thousandths a millisecond.
         let refilled = self.level_milli.saturating_add(elapsed_ms.saturating_mul(self.per_s));
@@ -24,21 +25,22 @@ impl Tank {
     }
 
     /// Whether the tank holds so many units, or is full.
-    pub(crate) fn holds(&self, units: i64) -> bool {
+    pub fn holds(&self, units: i64) -> bool {
         self.level_milli >= units.min(self.capacity).saturating_mul(1_000)
     }
 
     /// Takes units out; more than there are leave a debt.
-    pub(crate) fn take(&mut self, units: i64) {
+    pub fn take(&mut self, units: i64) {
         self.level_milli = self.level_milli.saturating_sub(units.saturating_mul(1_000));
     }
 
     /// Empties the tank, if it is not in debt already.
-    pub(crate) fn empty(&mut self) {
+    pub fn empty(&mut self) {
         self.level_milli = self.level_milli.min(0);
     }
 
-    pub(crate) fn is_in_debt(&self) -> bool {
+    /// Whether more was taken than there was.
+    pub fn is_in_debt(&self) -> bool {
         self.level_milli < 0
     }
 }

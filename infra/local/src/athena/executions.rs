@@ -6,11 +6,12 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::error::QueryError;
+use crate::meter::{Level, Reading, Sizes};
 
 /// Executions that are remembered; the oldest finished ones are forgotten first.
 const MAX_EXECUTIONS: usize = 10_000;
 /// Executions queued or running, as in us-east-1.
-const MAX_ACTIVE: usize = 200;
+pub(super) const MAX_ACTIVE: usize = 200;
 
 /// Where an execution stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +113,10 @@ pub(super) struct Executions {
     /// Oldest first.
     order: VecDeque<String>,
     tokens: HashMap<String, String>,
+    /// Queued or running.
+    active: Level,
+    refused: u64,
+    query_bytes: Sizes,
 }
 
 impl Executions {
@@ -123,9 +128,12 @@ impl Executions {
                 Err(Refused::TokenReused)
             };
         }
-        if self.by_id.values().filter(|execution| !execution.state.is_final()).count() >= MAX_ACTIVE {
+        let active = self.count_active();
+        if active >= MAX_ACTIVE {
+            self.refused += 1;
             return Err(Refused::TooMany);
         }
+        self.active.set(active + 1, now_ms);
         self.forget();
         let id = Uuid::new_v4().hyphenated().to_string();
         let execution = Execution {
@@ -145,6 +153,22 @@ impl Executions {
             self.tokens.insert(token, id.clone());
         }
         Ok(Taken { id, is_new: true })
+    }
+
+    fn count_active(&self) -> usize {
+        self.by_id.values().filter(|execution| !execution.state.is_final()).count()
+    }
+
+    /// Notes the size of a query, also of one that is too large.
+    pub(super) fn note_query(&mut self, bytes: usize, bytes_max: usize, now_ms: i64) {
+        self.query_bytes.note(bytes, bytes_max, now_ms);
+    }
+
+    /// Queries queued or running, with those refused; and the sizes of queries.
+    pub(super) fn usage(&mut self, now_ms: i64) -> ((Reading, u64), (Reading, u64)) {
+        let active = self.count_active();
+        self.active.set(active, now_ms);
+        ((self.active.read(now_ms), self.refused), (self.query_bytes.read(now_ms), self.query_bytes.over()))
     }
 
     pub(super) fn get(&self, id: &str) -> Option<&Execution> {

@@ -7,10 +7,11 @@ use super::Athena;
 use super::executions::{Asked, Execution, Refused, State};
 use super::result_file::{self, Row};
 use super::table::Location;
+use crate::clock;
 use crate::wire::{self, ServiceError};
 
 /// Athena's limits.
-const MAX_QUERY_BYTES: usize = 262_144;
+pub(super) const MAX_QUERY_BYTES: usize = 262_144;
 const MAX_RESULTS: usize = 1_000;
 const MAX_BATCH: usize = 50;
 const WORKGROUP: &str = "primary";
@@ -99,6 +100,7 @@ pub(super) async fn call(athena: &Athena, operation: &str, body: &[u8]) -> Resul
 }
 
 fn start(athena: &Athena, request: StartRequest) -> Result<Value, ServiceError> {
+    athena.executions().note_query(request.query_string.len(), MAX_QUERY_BYTES, clock::now_ms());
     if request.query_string.is_empty() || request.query_string.len() > MAX_QUERY_BYTES {
         return Err(invalid("QueryString has 1 to 262,144 bytes"));
     }

@@ -6,13 +6,14 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::destination::StreamConfig;
+use super::limiter::Put;
 use super::{Firehose, FirehoseError, now_ms};
 use crate::wire::{self, ServiceError};
 
 /// The most records of one batch, bytes of one record before base64, and bytes of one batch.
-const MAX_BATCH_RECORDS: usize = 500;
-const MAX_RECORD_BYTES: usize = 1_024_000;
-const MAX_BATCH_BYTES: usize = 4 << 20;
+pub(super) const MAX_BATCH_RECORDS: usize = 500;
+pub(super) const MAX_RECORD_BYTES: usize = 1_024_000;
+pub(super) const MAX_BATCH_BYTES: usize = 4 << 20;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -109,7 +110,9 @@ fn list(firehose: &Firehose, request: &ListRequest) -> Value {
 
 async fn put(firehose: &Firehose, request: PutRequest) -> Result<Value, ServiceError> {
     let data = decode(&request.record)?;
-    firehose.stream(&request.delivery_stream_name)?.put(vec![data]).await?;
+    let stream = firehose.stream(&request.delivery_stream_name)?;
+    stream.admit(Put { records: 1, bytes: data.len(), largest: data.len() })?;
+    stream.put(vec![data]).await?;
     Ok(json!({ "RecordId": record_id(), "Encrypted": false }))
 }
 
@@ -119,12 +122,17 @@ async fn put_batch(firehose: &Firehose, request: PutBatchRequest) -> Result<Valu
         return Err(validation("Records has 1 to 500 members"));
     }
     let records = request.records.iter().map(decode).collect::<Result<Vec<_>, _>>()?;
-    if records.iter().map(Bytes::len).sum::<usize>() > MAX_BATCH_BYTES {
+    let stream = firehose.stream(&request.delivery_stream_name)?;
+    let bytes = records.iter().map(Bytes::len).sum();
+    let put = Put { records: count, bytes, largest: records.iter().map(Bytes::len).max().unwrap_or(0) };
+    if bytes > MAX_BATCH_BYTES {
+        stream.note(put);
         let what = "Records size exceeds 4 MB limit".to_owned();
         return Err(FirehoseError::Invalid { what }.into());
     }
     // One sync carries all of a batch: either every record is kept, or the call fails.
-    firehose.stream(&request.delivery_stream_name)?.put(records).await?;
+    stream.admit(put)?;
+    stream.put(records).await?;
     let responses: Vec<Value> = (0..count).map(|_| json!({ "RecordId": record_id() })).collect();
     Ok(json!({ "FailedPutCount": 0, "Encrypted": false, "RequestResponses": responses }))
 }

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,8 +13,12 @@ use tokio_util::task::AbortOnDropHandle;
 use super::buffer::{Buffer, Hints};
 use super::delivery::{Job, Worker};
 use super::destination::StreamConfig;
+use super::limiter::{Limiter, Put};
 use super::segment::{self, Segment};
 use super::{FirehoseError, now_ms};
+use crate::faults::Faults;
+use crate::limits::LimitUse;
+use crate::meter::Reading;
 use crate::s3::S3;
 
 /// Requests that wait to be written; beyond, callers wait.
@@ -25,6 +29,10 @@ const GROUP: usize = 128;
 const MAX_UNDELIVERED: u64 = 1 << 30;
 /// Sealed buffers that may wait in memory by name: the undelivered bytes bound them long before.
 const SEALED_QUEUE: usize = 4096;
+
+const BUFFERING: &str = "firehose/latest/APIReference/API_BufferingHints.html";
+/// A limit that AWS does not have.
+const OURS: &str = "(of this local cloud: then puts are refused)";
 
 type Reply = oneshot::Sender<Result<(), FirehoseError>>;
 
@@ -40,13 +48,16 @@ enum Command {
 pub(super) struct Stream {
     pub(super) config: Arc<StreamConfig>,
     commands: mpsc::Sender<Command>,
+    /// Held for a few additions.
+    limiter: Arc<Mutex<Limiter>>,
+    gauge: Arc<Gauge>,
     // The tasks end with the last handle.
     _task: Arc<AbortOnDropHandle<()>>,
 }
 
 impl Stream {
     /// Starts the task, and delivers what an earlier run left.
-    pub(super) async fn open(dir: PathBuf, config: StreamConfig, s3: S3) -> io::Result<Self> {
+    pub(super) async fn open(dir: PathBuf, config: StreamConfig, (s3, faults): (S3, Faults)) -> io::Result<Self> {
         let destination = config.destination().map_err(io::Error::other)?;
         let hints = destination.hints;
         let undelivered = Arc::new(AtomicU64::new(0));
@@ -56,14 +67,54 @@ impl Stream {
         let left = dir.clone();
         let left = tokio::task::spawn_blocking(move || segment::segments(&left)).await.map_err(io::Error::other)??;
         let (commands, inbox) = mpsc::channel(QUEUE);
-        let owner = Owner { dir, hints, segment: None, buffer: Buffer::default(), bytes: 0, jobs, undelivered };
+        let gauge = Arc::new(Gauge { undelivered: Arc::clone(&undelivered), ..Gauge::default() });
+        let (segment, buffer, bytes) = (None, Buffer::default(), 0);
+        let owner = Owner { dir, hints, segment, buffer, bytes, jobs, undelivered, gauge: Arc::clone(&gauge), faults };
         let task = async move {
             // Delivery ends with its owner.
             let _delivery = delivery;
             owner.run(inbox, left).await;
         };
         let task = Arc::new(AbortOnDropHandle::new(tokio::spawn(task)));
-        Ok(Self { config: Arc::new(config), commands, _task: task })
+        let limiter = Arc::new(Mutex::new(Limiter::new(now_ms())));
+        Ok(Self { config: Arc::new(config), commands, limiter, gauge, _task: task })
+    }
+
+    /// Takes a request within the stream's rates.
+    pub(super) fn admit(&self, put: Put) -> Result<(), FirehoseError> {
+        let mut limiter = self.limiter();
+        limiter.note(put, now_ms());
+        if limiter.admit(put, now_ms()) { Ok(()) } else { Err(FirehoseError::Throttled) }
+    }
+
+    /// Notes a request that is too large to be looked at further.
+    pub(super) fn note(&self, put: Put) {
+        self.limiter().note(put, now_ms());
+    }
+
+    /// Its limits, and how much of each is used.
+    pub(super) fn limits(&self) -> Vec<LimitUse> {
+        let name = self.config.name.as_str();
+        let mut limits = self.limiter().limits(name, now_ms());
+        let Ok(destination) = self.config.destination() else { return limits };
+        let still = |value: u64| Reading { now: value, peak: value };
+        let row = |limit: &str, allowed: (u64, &str), used: u64, source: &str| {
+            LimitUse::new(("firehose", limit), name, allowed, still(used), source)
+        };
+        let first_ms = self.gauge.first_arrival_ms.load(Ordering::Relaxed);
+        let age_s = if first_ms == 0 { 0 } else { u64::try_from((now_ms() - first_ms) / 1_000).unwrap_or(0) };
+        let (hints, buffered) = (destination.hints, self.gauge.buffered.load(Ordering::Relaxed));
+        let undelivered = self.gauge.undelivered.load(Ordering::Relaxed);
+        limits.extend([
+            row("buffer's bytes", (hints.size_mb << 20, "bytes"), buffered, BUFFERING),
+            row("buffer's age", (hints.interval_s, "s"), age_s, BUFFERING),
+            row("bytes that wait for S3", (MAX_UNDELIVERED, "bytes"), undelivered, OURS),
+        ]);
+        limits
+    }
+
+    fn limiter(&self) -> MutexGuard<'_, Limiter> {
+        self.limiter.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) async fn put(&self, records: Vec<Bytes>) -> Result<(), FirehoseError> {
@@ -85,6 +136,17 @@ impl Stream {
     }
 }
 
+/// What a stream holds now: written by its tasks, read by whoever asks.
+#[derive(Debug, Default)]
+struct Gauge {
+    /// Bytes in the buffer that takes records.
+    buffered: AtomicU64,
+    /// When its first record came, in milliseconds since the epoch; 0 while it is empty.
+    first_arrival_ms: AtomicI64,
+    /// Bytes sealed and not delivered.
+    undelivered: Arc<AtomicU64>,
+}
+
 #[derive(Debug)]
 struct Owner {
     dir: PathBuf,
@@ -94,6 +156,8 @@ struct Owner {
     bytes: u64,
     jobs: mpsc::Sender<Job>,
     undelivered: Arc<AtomicU64>,
+    gauge: Arc<Gauge>,
+    faults: Faults,
 }
 
 impl Owner {
@@ -171,12 +235,13 @@ impl Owner {
         let records: Vec<Bytes> = requests.into_iter().flatten().collect();
         let bytes: u64 = records.iter().map(|record| record.len() as u64).sum();
         let (segment, dir, arrival_ms) = (self.segment.take(), self.dir.clone(), now_ms());
+        let faults = self.faults.clone();
         let written = tokio::task::spawn_blocking(move || {
             let mut segment = match segment {
                 Some(segment) => segment,
                 None => Segment::create(&dir)?,
             };
-            let appended = segment.append(&records, arrival_ms);
+            let appended = faults.check_disk(arrival_ms).and_then(|()| segment.append(&records, arrival_ms));
             Ok::<_, io::Error>((segment, appended))
         });
         let outcome = match written.await.map_err(io::Error::other) {
@@ -190,6 +255,8 @@ impl Owner {
             Ok(()) => {
                 self.buffer.add(bytes, arrival_ms);
                 self.bytes += bytes;
+                self.gauge.buffered.store(self.bytes, Ordering::Relaxed);
+                self.gauge.first_arrival_ms.compare_exchange(0, arrival_ms, Ordering::Relaxed, Ordering::Relaxed).ok();
                 replies.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
             }
             Err(error) => {
@@ -207,6 +274,8 @@ impl Owner {
     async fn seal(&mut self) {
         self.buffer = Buffer::default();
         let bytes = std::mem::take(&mut self.bytes);
+        self.gauge.buffered.store(0, Ordering::Relaxed);
+        self.gauge.first_arrival_ms.store(0, Ordering::Relaxed);
         if let Some(segment) = self.segment.take() {
             self.deliver(segment.path, bytes).await;
         }

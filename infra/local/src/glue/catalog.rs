@@ -17,11 +17,12 @@ use super::GlueError;
 use super::expression::PartitionKey;
 use super::partition_log::{Change, PartitionLog, Partitions};
 use crate::data_dir;
+use crate::meter::Sizes;
 
 /// What is kept in memory has a bound; AWS's own quotas are far above (10 million partitions a table).
-const MAX_DATABASES: usize = 1_000;
-const MAX_TABLES: usize = 10_000;
-const MAX_PARTITIONS: usize = 1_000_000;
+pub(super) const MAX_DATABASES: usize = 1_000;
+pub(super) const MAX_TABLES: usize = 10_000;
+pub(super) const MAX_PARTITIONS: usize = 1_000_000;
 
 /// A database as it lies on disk.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -71,6 +72,17 @@ pub(super) struct Database {
 pub(super) struct Catalog {
     root: PathBuf,
     databases: BTreeMap<String, Database>,
+    /// How many partitions the batches had.
+    pub(super) batches: Batches,
+}
+
+/// Partitions of one call.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Batches {
+    pub(super) create: Sizes,
+    pub(super) get: Sizes,
+    pub(super) update: Sizes,
+    pub(super) delete: Sizes,
 }
 
 impl Catalog {
@@ -87,7 +99,7 @@ impl Catalog {
             }
             databases.insert(name, Database { entry, tables });
         }
-        Ok(Self { root, databases })
+        Ok(Self { root, databases, batches: Batches::default() })
     }
 
     pub(super) fn databases(&self) -> &BTreeMap<String, Database> {

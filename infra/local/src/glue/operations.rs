@@ -7,7 +7,7 @@ use super::GlueError;
 use super::catalog::{Catalog, DatabaseEntry, TableEntry};
 use crate::wire::{self, ServiceError};
 
-mod partitions;
+pub(super) mod partitions;
 
 /// The account that the local cloud plays.
 const CATALOG_ID: &str = "000000000000";

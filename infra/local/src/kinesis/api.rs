@@ -6,6 +6,7 @@
 use serde::Deserialize;
 
 use crate::faults::Faults;
+use crate::limits::LimitUse;
 use crate::wire::{Request, ServiceError};
 
 use super::log::LogError;
@@ -22,6 +23,7 @@ mod event_frame;
 mod filter;
 mod get;
 mod lease;
+mod limits;
 mod monitoring;
 mod policy;
 mod put;
@@ -38,6 +40,7 @@ mod value;
 
 pub(crate) use event_frame::CONTENT_TYPE as EVENT_STREAM;
 use lease::Subscriptions;
+pub(super) use put::{RECORDS_MAX, REQUEST_BYTES_MAX};
 pub use subscription::Subscription;
 use validate::Checks;
 
@@ -59,14 +62,20 @@ pub enum Answer {
 }
 
 impl Kinesis {
-    /// The service over a store.
+    /// The service over a store, with the store's faults.
     pub fn new(store: Store) -> Self {
-        Self { store, subscriptions: Subscriptions::default(), faults: Faults::default() }
+        let faults = store.faults().clone();
+        Self { store, subscriptions: Subscriptions::default(), faults }
     }
 
     /// The streams themselves, for readers within the process.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The limits that are held, and how much of each is used.
+    pub(crate) fn limits(&self) -> Vec<LimitUse> {
+        limits::limits(&self.store)
     }
 
     /// The faults that were asked for.

@@ -110,6 +110,11 @@ impl Settings {
         }
     }
 
+    /// The most that data and partition key of one record may have.
+    pub(super) fn record_bytes_max(&self) -> usize {
+        usize::try_from(self.record_kib_max).unwrap_or(usize::MAX).saturating_mul(1_024)
+    }
+
     /// The oldest arrival that readers may see.
     pub(super) fn horizon_ms(&self, now_ms: i64) -> i64 {
         now_ms.saturating_sub(i64::from(self.retention_hours) * 3_600_000).max(self.horizon_floor_ms)

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::clock::Clock;
 use crate::data_dir::{DataDir, sync_dir};
+use crate::faults::Faults;
 
 use super::account::Account;
 use super::description::StreamMode;
@@ -137,6 +138,11 @@ impl Store {
         stream::blocking(move || account.write(&path)).await.map_err(|source| self.io_error(source))?;
         *self.inner.account.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = account;
         Ok(account)
+    }
+
+    /// The faults that were asked for.
+    pub fn faults(&self) -> &Faults {
+        self.inner.home.data.faults()
     }
 
     /// The clock by which records arrive and expire.

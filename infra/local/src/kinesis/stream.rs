@@ -25,6 +25,11 @@ use super::settings::{Distribution, Settings};
 
 pub(super) mod put;
 pub(super) mod reshard;
+mod usage;
+
+pub(super) use usage::PutSizes;
+pub(crate) use usage::ShardUse;
+use usage::{ReadUse, WriteUse};
 
 const STREAM_FILE: &str = "stream.json";
 /// Beside it, the records.
@@ -49,6 +54,8 @@ struct Inner {
     change: tokio::sync::Mutex<()>,
     /// Counts records that are given out in turn.
     turn: AtomicUsize,
+    /// Held for a few additions.
+    sizes: Mutex<PutSizes>,
 }
 
 /// What every stream of a store shares.
@@ -85,8 +92,8 @@ pub(super) struct Shard {
 /// A shard's limits. Each lock is held for a few additions.
 #[derive(Debug)]
 struct Meters {
-    writes: Mutex<WriteLimiter>,
-    reads: Mutex<ReadLimiter>,
+    writes: Mutex<(WriteLimiter, WriteUse)>,
+    reads: Mutex<(ReadLimiter, ReadUse)>,
     iterators: Mutex<ReadLimiter>,
 }
 
@@ -147,15 +154,26 @@ impl Shard {
             log.close();
         }
         let meters = Meters {
-            writes: Mutex::new(WriteLimiter::new(now_ms)),
-            reads: Mutex::new(ReadLimiter::new(now_ms)),
+            writes: Mutex::new((WriteLimiter::new(now_ms), WriteUse::default())),
+            reads: Mutex::new((ReadLimiter::new(now_ms), ReadUse::default())),
             iterators: Mutex::new(ReadLimiter::new(now_ms)),
         };
         Self { description: Arc::new(description), log, meters: Arc::new(meters), is_limited }
     }
 
+    /// Takes a record into the shard's second; all are taken where nothing is limited.
     fn admit_write(&self, bytes: usize, now_ms: i64) -> bool {
-        !self.is_limited || lock(&self.meters.writes).admit(bytes, now_ms)
+        let mut writes = lock(&self.meters.writes);
+        let (limiter, used) = &mut *writes;
+        let is_admitted = !self.is_limited || limiter.admit(bytes, now_ms);
+        used.note(bytes, is_admitted, now_ms);
+        is_admitted
+    }
+
+    /// How much of its limits it uses.
+    pub(super) fn usage(&self, now_ms: i64) -> ShardUse {
+        let (writes, reads) = (lock(&self.meters.writes).1, lock(&self.meters.reads).1);
+        ShardUse::of(&writes, &reads, now_ms)
     }
 
     /// Takes one of the shard's `GetShardIterator` calls.
@@ -165,12 +183,19 @@ impl Shard {
 
     /// Takes one of the shard's `GetRecords` calls.
     pub(super) fn admit_read(&self, now_ms: i64) -> bool {
-        !self.is_limited || lock(&self.meters.reads).admit(now_ms)
+        let mut reads = lock(&self.meters.reads);
+        let (limiter, used) = &mut *reads;
+        let is_admitted = !self.is_limited || limiter.admit(now_ms);
+        used.note(is_admitted, now_ms);
+        is_admitted
     }
 
     /// Counts what a `GetRecords` call gave.
-    pub(super) fn gave(&self, bytes: usize) {
-        lock(&self.meters.reads).gave(bytes);
+    pub(super) fn gave(&self, bytes: usize, now_ms: i64) {
+        let mut reads = lock(&self.meters.reads);
+        let (limiter, used) = &mut *reads;
+        limiter.gave(bytes);
+        used.gave(bytes, now_ms);
     }
 
     /// The counter of the first record that arrived at `arrival_ms` or later, or the one that comes next.
@@ -222,8 +247,9 @@ impl Stream {
         let state = StreamState::new(0, file.settings.clone(), file.next_shard, shards);
         let (state, _) = watch::channel(Arc::new(state));
         let (name, created_ms) = (file.name.clone(), file.created_ms);
-        let (change, turn) = (tokio::sync::Mutex::new(()), AtomicUsize::new(0));
-        Ok((Self { inner: Arc::new(Inner { name, created_ms, dir, home, log, writer, state, change, turn }) }, torn))
+        let (change, turn, sizes) = (tokio::sync::Mutex::new(()), AtomicUsize::new(0), Mutex::default());
+        let inner = Inner { name, created_ms, dir, home, log, writer, state, change, turn, sizes };
+        Ok((Self { inner: Arc::new(inner) }, torn))
     }
 
     /// The stream's name.
@@ -246,6 +272,11 @@ impl Stream {
         self.state().shards.iter().map(Shard::reader).collect()
     }
 
+    /// How long records are kept, in milliseconds.
+    pub fn retention_ms(&self) -> i64 {
+        i64::from(self.state().settings.retention_hours) * 3_600_000
+    }
+
     /// Whether the stream was deleted since this handle was taken.
     pub fn is_deleted(&self) -> bool {
         self.state().is_deleted
@@ -258,6 +289,11 @@ impl Stream {
 
     pub(super) fn state(&self) -> Arc<StreamState> {
         Arc::clone(&self.inner.state.borrow())
+    }
+
+    /// The sizes of what was put.
+    pub(super) fn sizes(&self) -> PutSizes {
+        *lock(&self.inner.sizes)
     }
 
     pub(super) fn dir(&self) -> &Path {

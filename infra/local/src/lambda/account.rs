@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::clock::Clock;
+use crate::meter::{Level, Reading, count};
+
 /// Concurrent invocations that no reservation may take.
 pub const UNRESERVED_MIN: usize = 100;
 /// Synchronous requests a second that each unit of concurrency allows, however short they are.
@@ -57,12 +60,35 @@ struct Usage {
     /// By function.
     reserved: BTreeMap<String, Bulkhead>,
     unreserved_in_use: usize,
+    /// All that are in use, and those that no function has reserved.
+    levels: Levels,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Bulkhead {
     limit: usize,
     in_use: usize,
+    level: Level,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Levels {
+    all: Level,
+    unreserved: Level,
+    throttled: u64,
+}
+
+/// The account's concurrency at one moment.
+#[derive(Debug, Clone)]
+pub(super) struct ConcurrencyUse {
+    /// Of the account: the limit and its use.
+    pub(super) account: (u64, Reading),
+    /// Of what no function has reserved.
+    pub(super) unreserved: (u64, Reading),
+    /// Invocations that found neither.
+    pub(super) throttled: u64,
+    /// By function.
+    pub(super) reserved: Vec<(String, u64, Reading)>,
 }
 
 impl Usage {
@@ -106,6 +132,20 @@ impl Usage {
         }
     }
 
+    fn in_use(&self) -> usize {
+        self.reserved.values().map(|bulkhead| bulkhead.in_use).sum::<usize>() + self.unreserved_in_use
+    }
+
+    /// Notes what is in use after a change.
+    fn note(&mut self, function: &str, now_ms: i64) {
+        let (all, unreserved) = (self.in_use(), self.unreserved_in_use);
+        self.levels.all.set(all, now_ms);
+        self.levels.unreserved.set(unreserved, now_ms);
+        if let Some(bulkhead) = self.reserved.get_mut(function) {
+            bulkhead.level.set(bulkhead.in_use, now_ms);
+        }
+    }
+
     /// What a function may have at most.
     fn ceiling(&self, function: &str) -> usize {
         self.reserved.get(function).map_or_else(|| self.unreserved_limit(), |bulkhead| bulkhead.limit)
@@ -117,6 +157,7 @@ impl Usage {
 pub(super) struct Account {
     /// Held for a few additions.
     usage: Arc<Mutex<Usage>>,
+    clock: Clock,
 }
 
 /// The right to one invocation; given back when it is dropped.
@@ -129,9 +170,10 @@ pub(super) struct Permit {
 
 impl Account {
     /// An account with this many concurrent invocations, at least one.
-    pub(super) fn new(limit: usize) -> Self {
-        let usage = Usage { limit: limit.max(1), reserved: BTreeMap::new(), unreserved_in_use: 0 };
-        Self { usage: Arc::new(Mutex::new(usage)) }
+    pub(super) fn new(limit: usize, clock: Clock) -> Self {
+        let (reserved, levels) = (BTreeMap::new(), Levels::default());
+        let usage = Usage { limit: limit.max(1), reserved, unreserved_in_use: 0, levels };
+        Self { usage: Arc::new(Mutex::new(usage)), clock }
     }
 
     /// Sets apart `asked` for a function.
@@ -141,13 +183,31 @@ impl Account {
 
     /// Takes one for an invocation of a function.
     pub(super) fn take(&self, function: &str) -> Result<Permit, Throttle> {
-        let is_reserved = self.usage().take(function)?;
+        let mut usage = self.usage();
+        let taken = usage.take(function);
+        usage.note(function, self.clock.now_ms());
+        usage.levels.throttled += u64::from(taken.is_err());
+        let is_reserved = taken?;
         Ok(Permit { account: self.clone(), function: function.to_owned(), is_reserved })
     }
 
     /// Synchronous requests a second that a function may have.
     pub(super) fn requests_per_s(&self, function: &str) -> usize {
         self.usage().ceiling(function).saturating_mul(REQUESTS_PER_ENVIRONMENT_PER_S)
+    }
+
+    /// What is in use, and was at most.
+    pub(super) fn read(&self) -> ConcurrencyUse {
+        let (usage, now_ms) = (self.usage(), self.clock.now_ms());
+        let reserved = usage.reserved.iter();
+        ConcurrencyUse {
+            account: (count(usage.limit), usage.levels.all.read(now_ms)),
+            unreserved: (count(usage.unreserved_limit()), usage.levels.unreserved.read(now_ms)),
+            throttled: usage.levels.throttled,
+            reserved: reserved
+                .map(|(name, bulkhead)| (name.clone(), count(bulkhead.limit), bulkhead.level.read(now_ms)))
+                .collect(),
+        }
     }
 
     fn usage(&self) -> MutexGuard<'_, Usage> {
@@ -157,7 +217,9 @@ impl Account {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.account.usage().give_back(&self.function, self.is_reserved);
+        let mut usage = self.account.usage();
+        usage.give_back(&self.function, self.is_reserved);
+        usage.note(&self.function, self.account.clock.now_ms());
     }
 }
 
@@ -204,13 +266,19 @@ mod tests {
 
     #[test]
     fn a_bulkhead_is_a_guarantee_and_a_ceiling() {
-        let account = Account::new(103);
+        let account = Account::new(103, Clock::standing_at(0));
         account.reserve("mine", 2).unwrap();
         let mine: Vec<Permit> = (0..2).map(|_| account.take("mine").unwrap()).collect();
         assert_eq!(account.take("mine").unwrap_err(), Throttle::Reserved);
         let others: Vec<Permit> = (0..101).map(|_| account.take("other").unwrap()).collect();
         assert_eq!(account.take("another").unwrap_err(), Throttle::Account);
+        let used = account.read();
+        assert_eq!(used.account, (103, Reading { now: 103, peak: 103 }));
+        assert_eq!(used.unreserved, (101, Reading { now: 101, peak: 101 }));
+        assert_eq!(used.reserved, [("mine".to_owned(), 2, Reading { now: 2, peak: 2 })]);
+        assert_eq!(used.throttled, 2);
         drop(mine);
+        assert_eq!(account.read().reserved, [("mine".to_owned(), 2, Reading { now: 0, peak: 2 })]);
         assert_eq!(account.take("another").unwrap_err(), Throttle::Account, "what is reserved stays so");
         account.take("mine").unwrap();
         drop(others);
@@ -220,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_hundred_stay_unreserved() {
-        let account = Account::new(1_000);
+        let account = Account::new(1_000, Clock::standing_at(0));
         account.reserve("a", 500).unwrap();
         account.reserve("b", 400).unwrap();
         assert_eq!(account.reserve("c", 1).unwrap_err(), NotReservable { asked: 1, limit: 1_000 });

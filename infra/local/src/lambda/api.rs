@@ -14,11 +14,12 @@ use uuid::Uuid;
 
 use super::function::{Call, Function, FunctionConfig, InvokeError, VERSION, function_arn};
 use super::{Lambda, PAYLOAD_BYTES_MAX};
+use crate::faults::FunctionFate;
 
 /// An asynchronous event's payload: 1 MB.
 const EVENT_BYTES_MAX: usize = 1_024 * 1_024;
 /// Asynchronous events that wait or run.
-const EVENTS_MAX: usize = 10_000;
+pub(super) const EVENTS_MAX: usize = 10_000;
 /// How often an asynchronous event is tried after it failed, and after what pauses.
 const EVENT_RETRY_PAUSES: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(120)];
 /// Throttled events are tried again after pauses that double from the one to the other, for six hours in all.
@@ -36,6 +37,13 @@ const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 /// Room for asynchronous events.
 #[derive(Debug, Clone)]
 pub(super) struct Events(Arc<Semaphore>);
+
+impl Events {
+    /// How many wait or run.
+    pub(super) fn waiting(&self) -> usize {
+        EVENTS_MAX.saturating_sub(self.0.available_permits())
+    }
+}
 
 impl Default for Events {
     fn default() -> Self {
@@ -139,7 +147,9 @@ impl Lambda {
         let client_context = headers.get("x-amz-client-context").cloned();
         match kind {
             "RequestResponse" => {
-                let invoked = function.invoke(Call { payload, is_request: true, wants_log, client_context }).await;
+                let fate = self.strike(name);
+                let call = Call { payload, is_request: true, wants_log, client_context, fate };
+                let invoked = function.invoke(call).await;
                 let invoked = invoked.map_err(|error| Refusal::of(&error))?;
                 let mut response = Response::new(Full::new(invoked.payload));
                 let fields = response.headers_mut();
@@ -164,6 +174,11 @@ impl Lambda {
                 Err(Refusal::client("InvalidParameterValueException", format!("{other} is not an invocation type")))
             }
         }
+    }
+
+    /// A fault that strikes an invocation of this function.
+    fn strike(&self, function: &str) -> Option<FunctionFate> {
+        self.store.faults().strike_function(function, self.store.clock().now_ms())
     }
 
     /// Takes an asynchronous event, to be run in the background.

@@ -11,6 +11,7 @@ mod fault;
 mod invocation;
 mod log;
 mod memory;
+mod meters;
 mod report;
 mod runtime_api;
 mod variables;
@@ -29,9 +30,11 @@ use http::HeaderValue;
 use super::account::{Account, NotReservable, Throttle, TokenBucket};
 use super::{PAYLOAD_BYTES_MAX, TIMEOUT_MAX};
 use crate::clock::Clock;
+use crate::faults::FunctionFate;
 use crate::kinesis::{ACCOUNT, REGION};
 use environment::Environment;
 use log::LogGroup;
+pub(super) use meters::{FunctionUse, Meters};
 use variables::Place;
 
 /// The only version that a function has here.
@@ -39,7 +42,7 @@ pub const VERSION: &str = "$LATEST";
 /// A function's own variables, names and values together.
 pub const VARIABLES_BYTES_MAX: usize = 4_096;
 /// New environments of a function, which refill in [`SCALING_REFILL`].
-const SCALING_MAX: usize = 1_000;
+pub(super) const SCALING_MAX: usize = 1_000;
 const SCALING_REFILL: Duration = Duration::from_secs(10);
 /// An environment that was idle for longer is ended by the next invocation.
 const IDLE_MAX: Duration = Duration::from_secs(600);
@@ -168,6 +171,8 @@ pub struct Call {
     pub wants_log: bool,
     /// What the caller says of itself, base64.
     pub client_context: Option<HeaderValue>,
+    /// A fault that strikes this invocation.
+    pub(crate) fate: Option<FunctionFate>,
 }
 
 /// An invocation that was run.
@@ -236,6 +241,9 @@ struct Inner {
     logs: LogGroup,
     pool: Mutex<Pool>,
     counts: Counts,
+    /// Held for a few additions.
+    meters: Mutex<Meters>,
+    clock: Clock,
 }
 
 #[derive(Debug, Default)]
@@ -275,8 +283,8 @@ impl Function {
             return Err(FunctionError::Bootstrap { function: function(), path: config.bootstrap, source });
         }
         let log_path = log_dir.join(format!("{}.ndjson", config.name));
-        let logs =
-            LogGroup::open(&log_path, clock).map_err(|source| FunctionError::Log { function: function(), source })?;
+        let logs = LogGroup::open(&log_path, clock.clone())
+            .map_err(|source| FunctionError::Log { function: function(), source })?;
         if let Some(asked) = config.reserved_concurrency {
             let reserved = account.reserve(&config.name, asked);
             reserved.map_err(|source| FunctionError::Reservation { function: function(), source })?;
@@ -286,8 +294,8 @@ impl Function {
         let pool = Pool { idle: Vec::new(), scaling: TokenBucket::full(SCALING_MAX, now), requests, is_stopped: false };
         let place = Place { endpoint: endpoint.to_owned() };
         let config = Arc::new(config);
-        let counts = Counts::default();
-        Ok(Self { inner: Arc::new(Inner { config, place, account, logs, pool: Mutex::new(pool), counts }) })
+        let (counts, meters, pool) = (Counts::default(), Mutex::default(), Mutex::new(pool));
+        Ok(Self { inner: Arc::new(Inner { config, place, account, logs, pool, counts, meters, clock }) })
     }
 
     /// What it is.
@@ -308,11 +316,18 @@ impl Function {
         }
     }
 
+    /// How much of its limits it uses.
+    pub(super) fn usage(&self) -> FunctionUse {
+        let (meters, now_ms) = (*self.inner.meters(), self.inner.clock.now_ms());
+        meters.read(self.inner.account.requests_per_s(&self.inner.config.name), now_ms)
+    }
+
     /// Runs one invocation to its end. It goes on when the caller gives up waiting.
     ///
     /// # Errors
     /// When it could not be run at all; a function that fails is an answer.
     pub async fn invoke(&self, call: Call) -> Result<Invoked, InvokeError> {
+        self.inner.meters().payload.note(call.payload.len(), PAYLOAD_BYTES_MAX, self.inner.clock.now_ms());
         if call.payload.len() > PAYLOAD_BYTES_MAX {
             return Err(InvokeError::TooLarge { bytes: call.payload.len() });
         }
@@ -337,6 +352,10 @@ impl Function {
 }
 
 impl Inner {
+    fn meters(&self) -> MutexGuard<'_, Meters> {
+        self.meters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn pool(&self) -> MutexGuard<'_, Pool> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -377,6 +396,7 @@ impl Inner {
         let admitted = self.account.take(&self.config.name).and_then(|permit| {
             let rate = self.account.requests_per_s(&self.config.name);
             let is_over = is_request && !self.pool().requests.take(rate, Duration::from_secs(1), Instant::now());
+            self.meters().request(is_request, is_over, self.clock.now_ms());
             if is_over { Err(Throttle::Rate) } else { Ok(permit) }
         });
         admitted.map_err(|throttle| self.throttled(throttle))
@@ -385,6 +405,7 @@ impl Inner {
     /// Takes the right to start an environment.
     fn admit_start(&self) -> Result<(), InvokeError> {
         let may_start = self.pool().scaling.take(SCALING_MAX, SCALING_REFILL, Instant::now());
+        self.meters().start(may_start, self.clock.now_ms());
         if may_start { Ok(()) } else { Err(self.throttled(Throttle::Scaling)) }
     }
 

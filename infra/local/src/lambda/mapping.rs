@@ -106,6 +106,18 @@ impl Mapping {
         }
     }
 
+    /// Of a function of this process: its timeout, and what its invocations took. In milliseconds.
+    pub(super) fn durations(&self) -> Option<(u64, crate::meter::Reading, u64)> {
+        self.inner.plan.caller.durations()
+    }
+
+    /// The stream's retention, and the age of the oldest record that waits: now and at most. In milliseconds.
+    pub(super) fn iterator_age(&self) -> (u64, crate::meter::Reading) {
+        let now_ms = self.inner.plan.clock.now_ms();
+        let retention_ms = u64::try_from(self.inner.stream.retention_ms()).unwrap_or(0);
+        (retention_ms, self.inner.progress.age(now_ms))
+    }
+
     /// Waits until all that is on the stream now is handled. Batches do not wait for their window meanwhile.
     ///
     /// # Errors

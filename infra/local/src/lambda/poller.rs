@@ -189,7 +189,11 @@ impl Work {
         match step {
             Step::Invoke { lane, window } => {
                 let caller = self.poller.plan.caller.clone();
-                let event = caller.event(self.core.batch(lane), window.as_ref());
+                let batch = self.core.batch(lane);
+                if let Some(first) = batch.first() {
+                    self.poller.progress.begins(first.arrival_ms, self.poller.plan.clock.now_ms());
+                }
+                let event = caller.event(batch, window.as_ref());
                 self.poller.progress.in_flight.fetch_add(1, Ordering::Relaxed);
                 self.running.spawn(async move { Done::Invoked { lane, ended: caller.call(event).await } });
             }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use crate::kinesis::ShardReader;
+use crate::meter::{Level, Reading};
 
 /// A mapping's figures at one moment. Counts are since the mapping was started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub(super) struct Progress {
     shards: Mutex<BTreeMap<u64, Arc<ShardProgress>>>,
     /// Counts the moves of any shard's position.
     moves: watch::Sender<u64>,
+    /// The age of the oldest record when batches were begun, in milliseconds. Held for an addition.
+    age: Mutex<Level>,
 }
 
 /// How far a mapping has come in one shard.
@@ -72,6 +75,7 @@ impl Progress {
             in_flight: zero(),
             shards: Mutex::new(BTreeMap::new()),
             moves: watch::channel(0).0,
+            age: Mutex::default(),
         }
     }
 
@@ -107,6 +111,20 @@ impl Progress {
         let shards = self.shards();
         let since = shards.values().map(|shard| shard.waiting_since_ms.load(Ordering::Relaxed));
         since.filter(|since_ms| *since_ms > 0).min()
+    }
+
+    /// Notes the age of a record whose invocation begins.
+    pub(super) fn begins(&self, arrival_ms: i64, now_ms: i64) {
+        let age_ms = usize::try_from(now_ms.saturating_sub(arrival_ms)).unwrap_or(0);
+        self.age.lock().unwrap_or_else(std::sync::PoisonError::into_inner).set(age_ms, now_ms);
+    }
+
+    /// The age of the oldest record that waits, now and at most today. In milliseconds.
+    pub(super) fn age(&self, now_ms: i64) -> Reading {
+        let since_ms = self.waiting_since_ms();
+        let now = since_ms.map_or(0, |since_ms| u64::try_from(now_ms.saturating_sub(since_ms)).unwrap_or(0));
+        let noted = self.age.lock().unwrap_or_else(std::sync::PoisonError::into_inner).read(now_ms);
+        Reading { now, peak: noted.peak.max(now) }
     }
 
     fn shards(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<ShardProgress>>> {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lambda_events::event::kinesis::KinesisEvent;
@@ -10,10 +10,13 @@ use aws_lambda_events::event::streams::KinesisEventResponse;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
+use crate::clock::Clock;
+use crate::faults::{Faults, FunctionFate};
 use crate::kinesis::Record;
+use crate::meter::{Reading, Sizes, count};
 
 use super::account::{Account, Throttle};
 use super::batch;
@@ -67,6 +70,8 @@ pub(super) enum InvocationError {
     Throttled(#[from] Throttle),
     #[error("the function panicked")]
     Panic,
+    #[error("the function was killed or frozen, as a fault that was asked for")]
+    Struck,
     #[error("the function did not answer within {timeout:?}")]
     Timeout { timeout: Duration },
     #[error("the function failed: {0:#}")]
@@ -94,9 +99,14 @@ pub(super) struct Caller {
     /// For functions of this process.
     pub(super) timeout: Duration,
     pub(super) stream_arn: String,
+    pub(super) clock: Clock,
+    /// How long invocations of a function of this process took, in milliseconds. Held for a few additions.
+    pub(super) took: Arc<Mutex<Sizes>>,
+    pub(super) faults: Faults,
 }
 
 /// An event on its way to a function.
+#[derive(Clone)]
 pub(super) enum Event {
     Value(KinesisEvent),
     Json(Bytes),
@@ -119,17 +129,58 @@ impl Caller {
         }
     }
 
-    /// Calls the function once. A panic or a timeout is this invocation's failure and nothing else's.
+    /// Calls the function once, or twice where that was asked for as a fault. A panic or a timeout is this invocation's
+    /// failure and nothing else's.
     pub(super) async fn call(&self, event: Event) -> Ended {
+        let fate = self.faults.strike_function(&self.name, self.clock.now_ms());
+        if fate != Some(FunctionFate::Duplicate) {
+            return self.call_once(event, fate).await;
+        }
+        let first = self.call_once(event.clone(), None).await;
+        // A batch that has failed comes again anyway.
+        if first.result.is_err() { first } else { self.call_once(event, None).await }
+    }
+
+    async fn call_once(&self, event: Event, fate: Option<FunctionFate>) -> Ended {
         if let (Target::Function(function), Event::Json(payload)) = (&self.target, &event) {
-            return call_function(function, payload.clone()).await;
+            return call_function(function, payload.clone(), fate).await;
         }
         let request_id = Uuid::new_v4().to_string();
+        let begun = Instant::now();
         let result = match self.account.take(&self.name) {
-            Ok(_permit) => self.call_here(event).await,
+            Ok(_permit) => self.call_struck(event, fate).await,
             Err(throttle) => Err(throttle.into()),
         };
+        let millis = |duration: Duration| usize::try_from(duration.as_millis()).unwrap_or(usize::MAX);
+        let mut took = self.took.lock().unwrap_or_else(PoisonError::into_inner);
+        took.note(millis(begun.elapsed()), millis(self.timeout), self.clock.now_ms());
+        drop(took);
         Ended { request_id, result }
+    }
+
+    /// Of a function of this process: its timeout in milliseconds, what its invocations took, and how many were over.
+    pub(super) fn durations(&self) -> Option<(u64, Reading, u64)> {
+        match self.target {
+            Target::Handler(_) | Target::Payload(_) => {
+                let took = *self.took.lock().unwrap_or_else(PoisonError::into_inner);
+                let timeout_ms = usize::try_from(self.timeout.as_millis()).unwrap_or(usize::MAX);
+                Some((count(timeout_ms), took.read(self.clock.now_ms()), took.over()))
+            }
+            Target::Function(_) => None,
+        }
+    }
+
+    /// A function of this process cannot be killed or stopped. What its caller sees of that can be had: the work is
+    /// done and its answer lost, or neither is done.
+    async fn call_struck(&self, event: Event, fate: Option<FunctionFate>) -> Result<Report, InvocationError> {
+        match fate {
+            None | Some(FunctionFate::Duplicate) => self.call_here(event).await,
+            Some(FunctionFate::Kill(_)) => {
+                self.call_here(event).await?;
+                Err(InvocationError::Struck)
+            }
+            Some(FunctionFate::Freeze(_)) => Err(InvocationError::Struck),
+        }
     }
 
     async fn call_here(&self, event: Event) -> Result<Report, InvocationError> {
@@ -153,8 +204,8 @@ impl Caller {
     }
 }
 
-async fn call_function(function: &Function, payload: Bytes) -> Ended {
-    match function.invoke(Call { payload, ..Call::default() }).await {
+async fn call_function(function: &Function, payload: Bytes, fate: Option<FunctionFate>) -> Ended {
+    match function.invoke(Call { payload, fate, ..Call::default() }).await {
         Ok(invoked) if invoked.is_error => {
             let message = String::from_utf8_lossy(&invoked.payload).into_owned();
             Ended { request_id: invoked.request_id, result: Err(InvocationError::Function { message }) }

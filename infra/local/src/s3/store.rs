@@ -16,6 +16,8 @@ use s3s::crypto::{Checksum as _, Md5};
 
 use super::attributes::{Attributes, Description, Identity};
 use super::{StoreError, hex, layout};
+use crate::clock::Clock;
+use crate::faults::Faults;
 
 /// Locks for keys: more than the writers that two cores keep busy, so that strangers rarely meet.
 const LOCK_SHARDS: usize = 256;
@@ -80,10 +82,12 @@ pub(super) struct Store {
     // One lock for the keys of a shard, held only around a check and a rename, on the blocking pool.
     shards: Vec<Mutex<()>>,
     temporaries: AtomicU64,
+    faults: Faults,
+    clock: Clock,
 }
 
 impl Store {
-    pub(super) fn open(root: PathBuf) -> Result<Self, StoreError> {
+    pub(super) fn open(root: PathBuf, faults: Faults, clock: Clock) -> Result<Self, StoreError> {
         for directory in ["objects", "attributes", "uploads", "temp"] {
             fs::create_dir_all(root.join(directory))?;
         }
@@ -91,7 +95,7 @@ impl Store {
             fs::remove_file(leftover?.path())?;
         }
         let shards = (0..LOCK_SHARDS).map(|_| Mutex::new(())).collect();
-        Ok(Self { root, shards, temporaries: AtomicU64::new(0) })
+        Ok(Self { root, shards, temporaries: AtomicU64::new(0), faults, clock })
     }
 
     pub(super) fn objects(&self) -> PathBuf {
@@ -140,6 +144,7 @@ impl Store {
         let (bucket, key) = target;
         let bucket_path = self.bucket(bucket)?;
         let path = self.object_path(bucket, key)?;
+        self.faults.check_disk(self.clock.now_ms())?;
         let bytes = File::open(&file.path)?;
         bytes.sync_all()?;
         let metadata = bytes.metadata()?;

@@ -3,11 +3,15 @@
 #[cfg(test)]
 mod boto;
 #[cfg(test)]
+mod breaking;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
 mod isolated;
+#[cfg(test)]
+mod limits;
 #[cfg(test)]
 mod running;
 #[cfg(test)]

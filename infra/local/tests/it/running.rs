@@ -34,6 +34,7 @@ pub(crate) fn options(data_dir: &Path) -> Options {
         screens: SCREENS.into(),
         publish_interval: Duration::from_secs(3_600),
         binaries: None,
+        faults: Vec::new(),
     }
 }
 

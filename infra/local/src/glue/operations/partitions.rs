@@ -15,9 +15,9 @@ use crate::glue::partition_log::Change;
 use crate::wire::{self, ServiceError};
 
 /// Glue's limits on the batches and pages.
-const MAX_CREATE: usize = 100;
-const MAX_DELETE: usize = 25;
-const MAX_GET: usize = 1000;
+pub(in crate::glue) const MAX_CREATE: usize = 100;
+pub(in crate::glue) const MAX_DELETE: usize = 25;
+pub(in crate::glue) const MAX_GET: usize = 1000;
 const MAX_PAGE: usize = 1000;
 const MAX_SEGMENTS: u64 = 10;
 /// The longest value of a partition key, in characters.
@@ -101,6 +101,7 @@ fn create(catalog: &mut Catalog, target: &Target, request: Request, now_s: i64) 
 /// Creates what can be created, in one durable step; the rest is said partition by partition.
 fn batch_create(catalog: &mut Catalog, target: &Target, request: Request, now_s: i64) -> Result<Value, GlueError> {
     let inputs = request.partition_input_list.unwrap_or_default();
+    catalog.batches.create.note(inputs.len(), MAX_CREATE, now_s * 1_000);
     if inputs.len() > MAX_CREATE {
         return Err(GlueError::Invalid { what: "PartitionInputList has at most 100 partitions." });
     }
@@ -129,8 +130,9 @@ fn get(catalog: &mut Catalog, target: &Target, request: Request, _now_s: i64) ->
     Ok(json!({ "Partition": partition }))
 }
 
-fn batch_get(catalog: &mut Catalog, target: &Target, request: Request, _now_s: i64) -> Result<Value, GlueError> {
+fn batch_get(catalog: &mut Catalog, target: &Target, request: Request, now_s: i64) -> Result<Value, GlueError> {
     let wanted = request.partitions_to_get.unwrap_or_default();
+    catalog.batches.get.note(wanted.len(), MAX_GET, now_s * 1_000);
     if wanted.len() > MAX_GET {
         return Err(GlueError::Invalid { what: "PartitionsToGet has at most 1,000 partitions." });
     }
@@ -149,6 +151,7 @@ fn update(catalog: &mut Catalog, target: &Target, request: Request, now_s: i64) 
 
 fn batch_update(catalog: &mut Catalog, target: &Target, request: Request, now_s: i64) -> Result<Value, GlueError> {
     let entries = request.entries.unwrap_or_default();
+    catalog.batches.update.note(entries.len(), MAX_CREATE, now_s * 1_000);
     if entries.is_empty() || entries.len() > MAX_CREATE {
         return Err(GlueError::Invalid { what: "Entries has 1 to 100 partitions." });
     }
@@ -174,8 +177,9 @@ fn delete(catalog: &mut Catalog, target: &Target, request: Request, _now_s: i64)
     Ok(json!({}))
 }
 
-fn batch_delete(catalog: &mut Catalog, target: &Target, request: Request, _now_s: i64) -> Result<Value, GlueError> {
+fn batch_delete(catalog: &mut Catalog, target: &Target, request: Request, now_s: i64) -> Result<Value, GlueError> {
     let wanted = request.partitions_to_delete.unwrap_or_default();
+    catalog.batches.delete.note(wanted.len(), MAX_DELETE, now_s * 1_000);
     if wanted.len() > MAX_DELETE {
         return Err(GlueError::Invalid { what: "PartitionsToDelete has at most 25 partitions." });
     }

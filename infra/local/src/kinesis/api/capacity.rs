@@ -14,9 +14,9 @@ use super::validate::Checks;
 use super::{StreamRef, change_settings, invalid_argument, limit_exceeded};
 
 /// `UpdateShardCount` calls of one stream within 24 hours.
-const SCALINGS_MAX: usize = 10;
+pub(super) const SCALINGS_MAX: usize = 10;
 /// `UpdateStreamMode` calls of one stream within 24 hours.
-const MODE_CHANGES_MAX: usize = 2;
+pub(super) const MODE_CHANGES_MAX: usize = 2;
 /// The most warm throughput of one stream: 10 GiB/s.
 const WARM_MIBPS_MAX: i64 = 10_240;
 

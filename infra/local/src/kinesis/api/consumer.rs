@@ -19,9 +19,9 @@ use super::value::Timestamp;
 use super::{StreamRef, change_settings, invalid_argument, limit_exceeded, own_resource, stream_not_found, tag};
 
 /// Consumers of a stream.
-const CONSUMERS_MAX: usize = 20;
+pub(super) const CONSUMERS_MAX: usize = 20;
 /// Consumers of an on-demand stream in an account with a minimum throughput commitment.
-const CONSUMERS_ADVANTAGE_MAX: usize = 50;
+pub(super) const CONSUMERS_ADVANTAGE_MAX: usize = 50;
 /// Consumers in one page, whatever is asked for.
 const PAGE_MAX: i64 = 100;
 /// What a request may ask for.

@@ -226,7 +226,7 @@ pub(super) async fn get_records(store: &Store, request: Request<'_>) -> Result<V
     let limit = ReadLimit { records: usize::try_from(records_max).unwrap_or(1), bytes: ANSWER_BYTES_MAX };
     let run = read_kept(&stream, &shard, (token.counter, limit), now_ms).await;
     let run = run.map_err(|error| log_failure(&error))?;
-    shard.gave(run.records().map(|record| record.bytes()).sum());
+    shard.gave(run.records().map(|record| record.bytes()).sum(), now_ms);
     let tail = shard.log.tail();
     let next = run.next();
     let is_at_end = next >= tail.next_counter;

@@ -22,11 +22,11 @@ use super::value::DataInput;
 use super::{dry_run, find_stream, invalid_argument, rate_exceeded, throttled};
 
 /// Records in one request.
-const RECORDS_MAX: usize = 500;
+pub(in crate::kinesis) const RECORDS_MAX: usize = 500;
 /// Data of one record of any stream: 10 MiB.
 const DATA_BYTES_MAX: usize = 10 * 1_024 * 1_024;
 /// Data and partition keys of one request: 10 MiB.
-const REQUEST_BYTES_MAX: usize = 10 * 1_024 * 1_024;
+pub(in crate::kinesis) const REQUEST_BYTES_MAX: usize = 10 * 1_024 * 1_024;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -139,7 +139,9 @@ pub(super) async fn put_records(store: &Store, faults: &Faults, request: Request
     for (index, (record, bytes)) in (1_usize..).zip(records.iter().zip(sizes)) {
         entries.push(entry(&state.settings, (record, bytes), || format!("records.{index}.member."))?);
     }
-    if entries.iter().map(|entry| entry.bytes).sum::<usize>() > REQUEST_BYTES_MAX {
+    let request_bytes = entries.iter().map(|entry| entry.bytes).sum::<usize>();
+    stream.note_put(&entries, request_bytes, store.clock().now_ms());
+    if request_bytes > REQUEST_BYTES_MAX {
         return Err(invalid_argument("Records size exceeds 10 MB limit"));
     }
     if input.dry_run == Some(true) {
@@ -175,6 +177,7 @@ pub(super) async fn put_record(store: &Store, request: Request<'_>) -> Result<Ve
     if input.dry_run == Some(true) {
         return Err(dry_run());
     }
+    stream.note_put(&[entry], entry.bytes, store.clock().now_ms());
     let outcomes = stream.put(&[entry]).await.map_err(|_not_base64| not_base64())?;
     match outcomes.first() {
         Some(PutOutcome::Put { shard, sequence_number }) => request.answer(&PutRecordOutput {

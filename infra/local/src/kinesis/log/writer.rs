@@ -102,7 +102,7 @@ impl Writer {
         let (commands, receiver) = mpsc::channel(APPENDS_WAITING_MAX);
         (&*seed.file).seek(SeekFrom::Start(seed.end))?;
         let lanes = shards.iter().map(Lane::of).collect();
-        let state = State { shared: log.shared, seed, lanes, clock, syncs: true, is_broken: false, _data: Some(data) };
+        let state = State { shared: log.shared, seed, lanes, clock, syncs: true, is_broken: false, data: Some(data) };
         thread::Builder::new().name("stream-writer".to_owned()).spawn(move || state.run(receiver))?;
         Ok(Self { commands })
     }
@@ -175,7 +175,7 @@ struct State {
     syncs: bool,
     /// A sync failed: what the file holds is not known any more, so nothing is taken until a restart has read it.
     is_broken: bool,
-    _data: Option<Arc<DataDir>>,
+    data: Option<Arc<DataDir>>,
 }
 
 impl State {
@@ -238,8 +238,9 @@ impl State {
 
     fn commit(&mut self, mut commit: Vec<Append>) {
         // A clock that goes back must not put a record before one that is already in the log.
-        let arrival_ms = self.clock.now_ms().max(self.seed.last_arrival_ms);
-        let written = if self.is_broken { Err(broken()) } else { self.write(&mut commit, arrival_ms) };
+        let now_ms = self.clock.now_ms();
+        let arrival_ms = now_ms.max(self.seed.last_arrival_ms);
+        let written = if self.is_broken { Err(broken()) } else { self.write(&mut commit, (arrival_ms, now_ms)) };
         let heads = match written {
             Ok(heads) => heads,
             Err(error) => {
@@ -258,7 +259,10 @@ impl State {
     }
 
     /// Gives each block its counters, writes those whose shards take records, and syncs. Returns the heads written.
-    fn write(&mut self, commit: &mut [Append], arrival_ms: i64) -> io::Result<Vec<Head>> {
+    fn write(&mut self, commit: &mut [Append], (arrival_ms, now_ms): (i64, i64)) -> io::Result<Vec<Head>> {
+        if let Some(data) = &self.data {
+            data.faults().check_disk(now_ms)?;
+        }
         self.roll_if_due(arrival_ms)?;
         let stamps = (arrival_ms, self.seed.commit + 1);
         let mut heads = Vec::new();
@@ -377,7 +381,7 @@ impl Copier {
         let lane = |(number, next_counter): (&u64, &u64)| Lane::of(&log.shard(*number, *next_counter));
         let lanes = seed.counters.iter().map(lane).collect();
         let clock = Clock::standing_at(seed.last_arrival_ms);
-        let state = State { shared: log.shared, seed, lanes, clock, syncs: false, is_broken: false, _data: None };
+        let state = State { shared: log.shared, seed, lanes, clock, syncs: false, is_broken: false, data: None };
         Ok(Self { state })
     }
 

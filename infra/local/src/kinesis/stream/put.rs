@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::kinesis::api::{RECORDS_MAX, REQUEST_BYTES_MAX};
 use crate::kinesis::block::{Blocks, Payload};
 use crate::kinesis::hash_key::HashKey;
 use crate::kinesis::sequence::SequenceNumber;
@@ -109,6 +110,16 @@ impl Stream {
             is_admitted
         });
         routed
+    }
+
+    /// Notes the sizes of a request and of its records, also where it is refused for them.
+    pub(in crate::kinesis) fn note_put(&self, entries: &[PutEntry<'_>], bytes: usize, now_ms: i64) {
+        let record_bytes_max = self.state().settings.record_bytes_max();
+        let largest = entries.iter().map(|entry| entry.bytes).max().unwrap_or(0);
+        let mut sizes = super::lock(&self.inner.sizes);
+        sizes.records.note(entries.len(), RECORDS_MAX, now_ms);
+        sizes.bytes.note(bytes, REQUEST_BYTES_MAX, now_ms);
+        sizes.record.note(largest, record_bytes_max, now_ms);
     }
 
     /// The index of the open shard whose turn it is.

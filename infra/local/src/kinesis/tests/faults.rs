@@ -83,6 +83,84 @@ async fn single_records_fail_as_asked() {
 }
 
 #[tokio::test]
+async fn a_full_disk_acknowledges_nothing_and_keeps_nothing() {
+    let fixture = Fixture::new().await;
+    fixture.create(1).await;
+    let put = async |data: &[u8]| {
+        let put = fixture.client.put_record().stream_name("s").partition_key("k").data(Blob::new(data));
+        put.send().await
+    };
+    put(b"before").await.unwrap();
+    set(&fixture, json!([{"kind": "disk_full"}])).await;
+    let error = put(b"refused").await.unwrap_err();
+    let status = error.raw_response().unwrap().status().as_u16();
+    assert_eq!((code(&error).as_str(), status), ("InternalFailureException", 500));
+    let answer = fixture.client.put_records().stream_name("s").records(entry("k", b"refused")).send().await.unwrap();
+    assert_eq!(answer.records[0].error_code.as_deref(), Some("InternalFailure"));
+    set(&fixture, json!([])).await;
+    put(b"after").await.unwrap();
+    let (records, _) = read_shard(&fixture, "shardId-000000000000").await;
+    let data: Vec<&[u8]> = records.iter().map(|(_, _, data)| data.as_slice()).collect();
+    assert_eq!(data, [&b"before"[..], b"after"]);
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_keeps_the_order_and_ends_iterators() {
+    let fixture = Fixture::new().await;
+    fixture.create(1).await;
+    let put = async |data: &[u8]| {
+        let put = fixture.client.put_record().stream_name("s").partition_key("k").data(Blob::new(data));
+        put.send().await.unwrap().sequence_number
+    };
+    let jump = async |jump_ms: i64| set(&fixture, json!([{"kind": "clock_jump", "jump_ms": jump_ms}])).await;
+    let iterator = async || {
+        let request = fixture.client.get_shard_iterator().stream_name("s").shard_id("shardId-000000000000");
+        request.shard_iterator_type(ShardIteratorType::TrimHorizon).send().await.unwrap().shard_iterator.unwrap()
+    };
+    let start_ms = fixture.clock.now_ms();
+    let mut numbers = vec![put(b"one").await];
+    let before = iterator().await;
+    jump(-3_600_000).await;
+    assert_eq!(fixture.clock.now_ms(), start_ms - 3_600_000);
+    numbers.push(put(b"two").await);
+    let answer = fixture.client.get_records().shard_iterator(before).send().await.unwrap();
+    let arrivals: Vec<_> = answer.records.iter().map(|record| record.approximate_arrival_timestamp).collect();
+    assert!(arrivals.len() == 2 && arrivals[0] <= arrivals[1], "no record arrived before the one ahead: {arrivals:?}");
+    jump(2 * 3_600_000).await;
+    numbers.push(put(b"three").await);
+    assert!(numbers.is_sorted() && numbers[0] < numbers[2], "{numbers:?}");
+    let old = iterator().await;
+    jump(301_000).await;
+    let error = fixture.client.get_records().shard_iterator(old).send().await.unwrap_err();
+    assert_eq!(code(&error), "ExpiredIteratorException");
+    assert_eq!(read_shard(&fixture, "shardId-000000000000").await.0.len(), 3);
+    // Past the retention of a day.
+    jump(86_400_000).await;
+    assert_eq!(read_shard(&fixture, "shardId-000000000000").await.0.len(), 0);
+}
+
+#[tokio::test]
+async fn shards_are_split_and_merged_as_asked() {
+    let fixture = Fixture::new().await;
+    fixture.create(2).await;
+    let open = async || {
+        let answer = fixture.client.list_shards().stream_name("s").send().await.unwrap();
+        let shards = answer.shards.unwrap().into_iter();
+        let is_open = |shard: &aws_sdk_kinesis::types::Shard| {
+            shard.sequence_number_range.as_ref().unwrap().ending_sequence_number.is_none()
+        };
+        shards.filter(is_open).count()
+    };
+    set(&fixture, json!([{"kind": "split"}])).await;
+    assert_eq!(open().await, 3);
+    set(&fixture, json!([{"kind": "split", "names": ["other"]}, {"kind": "merge", "names": ["s"]}])).await;
+    assert_eq!(open().await, 2);
+    set(&fixture, json!([{"kind": "merge"}])).await;
+    set(&fixture, json!([{"kind": "merge"}])).await;
+    assert_eq!(open().await, 1, "the last shard has no neighbour");
+}
+
+#[tokio::test]
 async fn bad_rules_are_refused() {
     let fixture = Fixture::new().await;
     for rules in [json!({}), json!([{"kind": "explode"}]), json!([{"kind": "slow", "probability": 2}]), Value::Null] {

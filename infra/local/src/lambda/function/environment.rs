@@ -22,6 +22,7 @@ use super::log::{LogGroup, LogStream};
 use super::memory;
 use super::runtime_api::{self, Answer, Call, Event};
 use super::variables::{Place, variables};
+use crate::faults::FunctionFate;
 
 /// Calls of the runtime that wait to be looked at.
 const CALLS: usize = 16;
@@ -109,7 +110,13 @@ impl Environment {
     }
 
     /// Hands an event to the runtime and waits for its answer.
-    pub(super) async fn invoke(&mut self, event: Event, deadline: Instant) -> Result<Answer, Fault> {
+    /// A fault strikes after its delay, also a function that has answered meanwhile.
+    pub(super) async fn invoke(
+        &mut self,
+        event: Event,
+        deadline: Instant,
+        fate: Option<FunctionFate>,
+    ) -> Result<Answer, Fault> {
         let request_id = event.request_id.clone();
         let after = self.config.timeout;
         self.signal(Signal::Cont);
@@ -118,6 +125,7 @@ impl Environment {
             // The runtime's connection is gone; mostly the process as well.
             tracing::debug!(function = self.config.name, "an environment was gone before its event");
         }
+        self.strike(fate, deadline).await;
         loop {
             match self.call(deadline, after).await? {
                 Call::Answer { request_id: of, answer, reply } => {
@@ -137,6 +145,17 @@ impl Environment {
                 Call::Register => self.has_extension = true,
             }
         }
+    }
+
+    /// Kills or stops the process, where that was asked for as a fault.
+    async fn strike(&self, fate: Option<FunctionFate>, deadline: Instant) {
+        let (signal, delay) = match fate {
+            Some(FunctionFate::Kill(delay)) => (Signal::Kill, delay),
+            Some(FunctionFate::Freeze(delay)) => (Signal::Stop, delay),
+            Some(FunctionFate::Duplicate) | None => return,
+        };
+        sleep_until((Instant::now() + delay).min(deadline).into()).await;
+        self.signal(signal);
     }
 
     /// Waits until the runtime asks for its next event, and freezes it.

@@ -12,7 +12,7 @@ use super::environment::Environment;
 use super::fault::Fault;
 use super::report::{Metrics, Status, init_line};
 use super::runtime_api::{Answer, Event};
-use super::{Call, Inner, InvokeError, Invoked, VERSION};
+use super::{Call, Inner, InvokeError, Invoked, PAYLOAD_BYTES_MAX, VERSION};
 use crate::clock;
 
 /// How long an initialisation may take before the first invocation has to repeat it on its own time.
@@ -104,12 +104,16 @@ async fn use_environment(
     let line = format!("START RequestId: {request_id} Version: {VERSION}");
     environment.log().platform("platform.start", line, None).await;
     let event = event(function, &call, &request_id);
-    let result = environment.invoke(event, deadline).await;
+    let result = environment.invoke(event, deadline, call.fate).await;
     let outcome = outcome(&result, &request_id);
     let status = outcome.status;
     let result_type = match &result {
         Ok(Answer::Error { error_type, .. }) => Some(error_type.clone()),
         Ok(Answer::Response(_) | Answer::TooLarge) | Err(_) => None,
+    };
+    let answer_bytes = match &result {
+        Ok(Answer::TooLarge) => PAYLOAD_BYTES_MAX + 1,
+        Ok(Answer::Response(_) | Answer::Error { .. }) | Err(_) => outcome.payload.len(),
     };
     let mut waiting = Some((answer, outcome));
     if !call.wants_log {
@@ -129,7 +133,9 @@ async fn use_environment(
     if let Some(line) = how {
         environment.log().platform("platform.runtimeDone", line, None).await;
     }
-    let metrics = Metrics::new(begun.elapsed(), init, function.config.memory_mb, environment.peak_mb());
+    let (took, peak_mb) = (begun.elapsed(), environment.peak_mb());
+    note(function, took, answer_bytes, peak_mb);
+    let metrics = Metrics::new(took, init, function.config.memory_mb, peak_mb);
     environment.log().platform("platform.end", format!("END RequestId: {request_id}"), None).await;
     let report = metrics.line(&request_id, status);
     environment.log().platform("platform.report", report, Some(metrics)).await;
@@ -183,6 +189,17 @@ fn reply(waiting: &mut Option<(Waiting, Outcome)>, request_id: &str, environment
     };
     // The caller may have given up.
     let _gone = answer.send(Ok(invoked));
+}
+
+/// Notes how near to its limits the invocation came.
+fn note(function: &Inner, took: Duration, answer_bytes: usize, peak_mb: Option<u64>) {
+    let now_ms = function.clock.now_ms();
+    let mut meters = function.meters();
+    meters.took(took, function.config.timeout, now_ms);
+    meters.answer.note(answer_bytes, PAYLOAD_BYTES_MAX, now_ms);
+    if let (Some(peak_mb), Ok(memory_mb)) = (peak_mb, usize::try_from(function.config.memory_mb)) {
+        meters.memory_mb.note(usize::try_from(peak_mb).unwrap_or(usize::MAX), memory_mb, now_ms);
+    }
 }
 
 fn count(function: &Inner, is_error: bool) {

@@ -88,7 +88,7 @@ impl Fixture {
         let path = dir.path().join("bootstrap");
         std::fs::write(&path, script).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        Self { dir, account: Account::new(1_000) }
+        Self { dir, account: Account::new(1_000, Clock::default()) }
     }
 
     fn config(&self) -> FunctionConfig {
@@ -202,6 +202,25 @@ async fn failures_are_answers_and_the_dead_are_replaced() {
     assert_eq!((is_error, answer["errorType"].as_str()), (true, Some("Sandbox.Timedout")));
     assert!(answer["errorMessage"].as_str().unwrap().ends_with("Task timed out after 2.00 seconds"), "{answer}");
     hasty.stop().await;
+}
+
+#[tokio::test]
+async fn faults_kill_and_freeze_a_process() {
+    let fixture = Fixture::new();
+    let function = fixture.create(FunctionConfig { timeout: Duration::from_secs(2), ..fixture.config() });
+    let struck = async |fate: FunctionFate| {
+        let invoked = function.invoke(Call { fate: Some(fate), ..call(&json!({ "do": "hang" })) }).await.unwrap();
+        serde_json::from_slice::<Value>(&invoked.payload).unwrap()
+    };
+    let killed = struck(FunctionFate::Kill(Duration::ZERO)).await;
+    assert!(killed["errorMessage"].as_str().unwrap().ends_with("exited with error: signal: killed"), "{killed}");
+    let frozen = struck(FunctionFate::Freeze(Duration::ZERO)).await;
+    assert_eq!(frozen["errorType"], "Sandbox.Timedout");
+    assert_eq!(invoke(&function, json!({ "n": 1 })).await, (false, json!({ "n": 1 })), "the next one is new");
+    assert_eq!(function.stats().cold_starts, 3);
+    let duration = function.usage().duration_ms;
+    assert!(duration.0.peak >= 2_000 && duration.1 == 1, "the timeout was reached once: {duration:?}");
+    function.stop().await;
 }
 
 #[tokio::test]
