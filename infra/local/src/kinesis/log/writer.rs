@@ -390,7 +390,7 @@ impl Copier {
         blocks.seal();
         let (done, _answer) = oneshot::channel();
         let mut commit = [Append { blocks, done }];
-        let heads = self.state.write(&mut commit, arrival_ms)?;
+        let heads = self.state.write(&mut commit, (arrival_ms, arrival_ms))?;
         self.state.show(&heads, Vec::new());
         Ok(())
     }
