@@ -33,6 +33,9 @@ pub struct MeasureOptions {
     /// How long the outage lasts. The promise is one of 120 seconds.
     #[arg(long, default_value_t = 15)]
     outage_seconds: u64,
+    /// Do not run the peer beside it. Its first run builds it, which takes minutes.
+    #[arg(long)]
+    without_peer: bool,
     /// Of how many requests a second half are offered, for latency and outage; measured without it.
     #[arg(long)]
     full_rate: Option<u32>,
@@ -46,7 +49,7 @@ pub struct MeasureOptions {
 enum Group {
     /// Reading and checking a request.
     Validation,
-    /// Singles and batches per CPU second.
+    /// Singles and batches per CPU second, beside the peer.
     Speed,
     /// Latency at half load.
     Latency,
@@ -87,7 +90,7 @@ async fn measure(group: Group, options: &MeasureOptions, full_rate: &mut Option<
     match group {
         Group::Validation => validation::measure(),
         Group::Speed => {
-            let (figures, rate) = flood::measure(length).await?;
+            let (figures, rate) = flood::measure(length, !options.without_peer).await?;
             full_rate.get_or_insert(rate);
             Ok(figures)
         }

@@ -12,7 +12,7 @@ use crate::{
     calls::Numbers,
     flood::{CONNECTIONS, endpoint, millis},
     load::{Callers, Due, call, count},
-    server::Server,
+    server,
 };
 
 const ROUND_TRIP_MS: u64 = 10;
@@ -27,10 +27,13 @@ const SPOOL_BYTES_MAX: u64 = 6 << 30;
 /// `full` is the rate of which half is offered.
 pub(crate) async fn measure(full: f64, outage: Duration) -> anyhow::Result<Vec<Figure>> {
     let endpoint = endpoint(ROUND_TRIP_MS)?;
-    let folder = tempfile::Builder::new().prefix("bench-spool").tempdir_in("target").context("make a directory")?;
+    // Beside this program, below `target`: a folder for temporary files may be memory.
+    let program = std::env::current_exe().context("find this program")?;
+    let beside = program.parent().context("the program is in a folder")?;
+    let folder = tempfile::Builder::new().prefix("bench-spool").tempdir_in(beside).context("make a directory")?;
     let settings =
         [("SPOOL_DIR", folder.path().display().to_string()), ("SPOOL_BYTES_MAX", SPOOL_BYTES_MAX.to_string())];
-    let server = Server::start(&endpoint, &settings).await?;
+    let server = server::start(&endpoint, &settings).await?;
     let numbers = Numbers::default();
     // Until the spool opens every call waits, so there are connections for more than a second of them.
     let callers = Callers { address: server.address, connections: CONNECTIONS * 8, events: 1, numbers };

@@ -9,7 +9,7 @@ use crate::{
     calls::Numbers,
     flood::{CONNECTIONS, endpoint, millis},
     load::{Callers, Due, call},
-    server::Server,
+    server,
 };
 
 const GOAL_MS: f64 = 15.0;
@@ -21,7 +21,7 @@ const WARM_UP: Duration = Duration::from_secs(3);
 /// `full` is the rate of which half is offered.
 pub(crate) async fn measure(full: f64, length: Duration) -> anyhow::Result<Vec<Figure>> {
     let endpoint = endpoint(ROUND_TRIP_MS)?;
-    let server = Server::start(&endpoint, &[("LINGER_MS", LINGER_MS.to_string())]).await?;
+    let server = server::start(&endpoint, &[("LINGER_MS", LINGER_MS.to_string())]).await?;
     let numbers = Numbers::default();
     let callers = Callers { address: server.address, connections: CONNECTIONS * 2, events: 1, numbers };
     let due = Due::PerSecond(full / 2.0);

@@ -13,26 +13,33 @@ use producer_bench::{Endpoint, cpu};
 const PATIENCE: Duration = Duration::from_secs(20);
 const STEP: Duration = Duration::from_millis(20);
 
+/// A process that serves, ended with its handle.
 #[derive(Debug)]
-pub(crate) struct Server {
-    process: Child,
+pub(crate) struct Process {
+    child: Child,
     pub(crate) address: SocketAddr,
 }
 
-impl Server {
-    /// Starts the server in front of an endpoint, with more settings beside those.
-    pub(crate) async fn start(endpoint: &Endpoint, settings: &[(&str, String)]) -> anyhow::Result<Self> {
-        let address = free_address()?;
-        let mut command = Command::new(std::env::current_exe().context("find this program")?);
-        command.arg("ingest-server").stdin(Stdio::null());
-        command.envs([("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "secret")]);
-        command.envs([("AWS_REGION", "us-east-1"), ("RAW_STREAM", "events"), ("AWS_EC2_METADATA_DISABLED", "true")]);
-        command.env("AWS_ENDPOINT_URL", endpoint.url()).env("MILLRACE_LISTEN", address.to_string());
-        command.env("RUST_LOG", "warn").envs(settings.iter().map(|(name, value)| (name, value)));
-        let mut server = Server { process: command.spawn().context("start the server")?, address };
+/// Starts the server in front of an endpoint, with more settings beside those.
+pub(crate) async fn start(endpoint: &Endpoint, settings: &[(&str, String)]) -> anyhow::Result<Process> {
+    let address = free_address()?;
+    let mut command = Command::new(std::env::current_exe().context("find this program")?);
+    command.arg("ingest-server");
+    command.envs([("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "secret")]);
+    command.envs([("AWS_REGION", "us-east-1"), ("RAW_STREAM", "events"), ("AWS_EC2_METADATA_DISABLED", "true")]);
+    command.env("AWS_ENDPOINT_URL", endpoint.url()).env("MILLRACE_LISTEN", address.to_string());
+    command.env("RUST_LOG", "error").envs(settings.iter().map(|(name, value)| (name, value)));
+    Process::start(command, address).await
+}
+
+impl Process {
+    /// Starts a process and waits until it listens.
+    pub(crate) async fn start(mut command: Command, address: SocketAddr) -> anyhow::Result<Self> {
+        let child = command.stdin(Stdio::null()).spawn().context("start the server")?;
+        let mut process = Process { child, address };
         let started = Instant::now();
         while TcpStream::connect_timeout(&address, STEP).is_err() {
-            if let Some(status) = server.process.try_wait().context("look at the server")? {
+            if let Some(status) = process.child.try_wait().context("look at the server")? {
                 bail!("the server ended at once: {status}");
             }
             if started.elapsed() > PATIENCE {
@@ -40,30 +47,30 @@ impl Server {
             }
             tokio::time::sleep(STEP).await;
         }
-        Ok(server)
+        Ok(process)
     }
 
-    /// CPU time that the server has taken.
+    /// CPU time that it has taken.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
-        cpu::of_process_with_id(self.process.id())
+        cpu::of_process_with_id(self.child.id())
     }
 
-    /// Memory of the server that is resident.
+    /// Memory of it that is resident.
     pub(crate) fn resident_bytes(&self) -> anyhow::Result<u64> {
-        cpu::resident_bytes_of(self.process.id())
+        cpu::resident_bytes_of(self.child.id())
     }
 }
 
-impl Drop for Server {
+impl Drop for Process {
     fn drop(&mut self) {
         // One that has ended already needs neither.
-        drop(self.process.kill());
-        drop(self.process.wait());
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 
 /// An address that nobody listens on now.
-fn free_address() -> anyhow::Result<SocketAddr> {
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port")?;
     listener.local_addr().context("read the address")
 }

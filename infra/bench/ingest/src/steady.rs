@@ -9,7 +9,7 @@ use crate::{
     calls::Numbers,
     flood::{CONNECTIONS, endpoint},
     load::{Callers, Due, call, count},
-    server::Server,
+    server,
 };
 
 /// Memory grows until every buffer has had its largest use.
@@ -20,7 +20,7 @@ const GOAL_PERCENT: f64 = 10.0;
 
 pub(crate) async fn measure(length: Duration) -> anyhow::Result<Vec<Figure>> {
     let endpoint = endpoint(ROUND_TRIP_MS)?;
-    let server = Server::start(&endpoint, &[]).await?;
+    let server = server::start(&endpoint, &[]).await?;
     let callers = Callers { address: server.address, connections: CONNECTIONS, events: 1, numbers: Numbers::default() };
     call(&callers, Due::AtOnce, WARM_UP).await?;
     let mut samples = Vec::new();

@@ -21,7 +21,7 @@ fn what_is_no_pair_is_told_with_its_file() {
         ([ONE[1], ONE[1]], "cert.pem holds no certificate in PEM form"),
         ([ONE[0], ""], "key.pem holds no private key in PEM form"),
         ([ONE[0], ONE[0]], "key.pem holds no private key in PEM form"),
-        ([&ONE[0][..100], ONE[1]], "cert.pem is not in PEM form"),
+        ([ONE[0].split_at(100).0, ONE[1]], "cert.pem is not in PEM form"),
         ([ONE[0], TWO[1]], "the certificate and the key cannot be used together"),
     ] {
         let error = Tls::read(write(folder.path(), pair)).unwrap_err();

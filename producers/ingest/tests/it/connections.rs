@@ -179,3 +179,54 @@ async fn what_does_not_drain_in_time_is_cut_off() {
     assert_eq!(served.stop().await, Drained::CutOff(1));
     assert_eq!(rig.ingest.counters().abandoned, 1);
 }
+
+/// The server matches the routes of events by hand, ahead of the router.
+#[tokio::test]
+async fn the_server_answers_as_the_router_does() {
+    let rig = Rig::start(Mode::Take).await;
+    let served = serve(&rig, Limits::default()).await;
+    let long = format!("/v1/ad_requests?{}", "x".repeat(9_000));
+    let mut statuses = Vec::new();
+    for (method, path, body) in [
+        ("POST", "/v1/ad_requests", GOOD),
+        ("POST", "/v1/ad_requests?x=y", GOOD),
+        ("POST", "/v1/ad_requests", "{}"),
+        ("POST", "/v1/ad_requests/", GOOD),
+        ("POST", "/V1/ad_requests", GOOD),
+        ("GET", "/v1/ad_requests", ""),
+        ("PUT", "/v1/events", GOOD),
+        ("POST", "/v1/events", GOOD),
+        ("POST", "/v1/events?type=nothing", GOOD),
+        ("POST", "/openrtb2/auction", GOOD),
+        ("POST", "/openrtb2/auction", "["),
+        ("POST", "/v1/auctions", "{}"),
+        ("GET", "/v1/notices/burl?auction_id=a&auction_imp_id=1", ""),
+        ("GET", "/health", ""),
+        ("POST", "/health", ""),
+        ("GET", "/nowhere", ""),
+        ("POST", &long, GOOD),
+        ("GET", &long, ""),
+    ] {
+        let request = http::Request::builder().method(method).uri(path).body(axum::body::Body::from(body)).unwrap();
+        let expect = rig.call(request).await;
+        let mut connection = served.connect().await;
+        let length = body.len();
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+        connection.write_all((head + body).as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        let (head, text) = answer.split_once("\r\n\r\n").unwrap();
+        assert_eq!(head.split(' ').nth(1), Some(expect.status.as_str()), "{method} {path:.40}: {answer:.200}");
+        assert_eq!(text, expect.text, "{method} {path:.40}");
+        // On the wire a 204 has no length.
+        for (name, value) in expect.headers.iter().filter(|(name, _)| *name != "content-length") {
+            let line = format!("{name}: {}", value.to_str().unwrap());
+            assert!(head.lines().any(|found| found == line), "{method} {path:.40}: {line} in {head}");
+        }
+        statuses.push(expect.status.as_u16());
+    }
+    statuses.sort_unstable();
+    statuses.dedup();
+    assert_eq!(statuses, [200, 204, 400, 404, 405, 414]);
+}

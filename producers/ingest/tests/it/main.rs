@@ -15,9 +15,13 @@ mod events_around;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
+mod fuzz_call;
+#[cfg(test)]
 mod notices;
 #[cfg(test)]
 mod openapi;
+#[cfg(test)]
+mod process;
 #[cfg(test)]
 mod rig;
 #[cfg(test)]

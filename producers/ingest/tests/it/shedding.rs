@@ -56,17 +56,18 @@ async fn metrics_tell_latency_by_route_and_status_and_what_is_open() {
     let text = rig.call(get("/metrics")).await.text;
     let value = |name: &str| {
         let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name} in {text}"));
-        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+        line.rsplit(' ').next().unwrap().to_owned()
     };
     let count = |route: &str, status: &str| {
         value(&format!("http_request_duration_seconds_count{{route=\"{route}\",status=\"{status}\"}}"))
     };
-    assert_eq!((count(PATH, "2xx"), count(PATH, "4xx"), count("other", "4xx")), (2.0, 1.0, 1.0));
+    assert_eq!([count(PATH, "2xx"), count(PATH, "4xx"), count("other", "4xx")], ["2", "1", "1"]);
     let last = format!("http_request_duration_seconds_bucket{{route=\"{PATH}\",status=\"2xx\",le=\"+Inf\"}}");
-    assert_eq!(value(&last), 2.0);
-    assert!(value(&format!("http_request_duration_seconds_sum{{route=\"{PATH}\",status=\"2xx\"}}")) > 0.0);
-    assert_eq!((value("http_requests_open"), value("events_waiting"), value("spool_bytes")), (1.0, 0.0, 0.0));
-    assert_eq!(value("events_refused_total{reason=\"shed\"}"), 0.0);
+    assert_eq!(value(&last), "2");
+    let sum = value(&format!("http_request_duration_seconds_sum{{route=\"{PATH}\",status=\"2xx\"}}"));
+    assert!(sum.parse::<f64>().unwrap() > 0.0, "{sum}");
+    assert_eq!([value("http_requests_open"), value("events_waiting"), value("spool_bytes")], ["1", "0", "0"]);
+    assert_eq!(value("events_refused_total{reason=\"shed\"}"), "0");
     // As Prometheus reads it: a name, perhaps labels, a number.
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (name, number) = line.rsplit_once(' ').unwrap();

@@ -1,82 +1,16 @@
 //! The server as a process, with a spool, before a stream that is gone: what it says, what survives kill -9, what is sent later.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use events::envelope::Event;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 
+use crate::process::{PATIENCE, Process};
 use crate::rig::good;
 use crate::stream::{Mode, Stream};
 
-/// Longest wait for anything in here; it is only reached when the test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The real binary.
-struct Process {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Process {
-    async fn start(stream: &Stream, folder: &Path, spool_bytes_max: u64) -> Self {
-        // Free now, and used at once: nobody else on this machine takes it in between, or the test fails loudly.
-        let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_ingest-server"))
-            .env("AWS_ENDPOINT_URL", format!("http://{}", stream.address))
-            .envs([("AWS_REGION", "us-east-1"), ("AWS_ACCESS_KEY_ID", "t"), ("AWS_SECRET_ACCESS_KEY", "t")])
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .env("MILLRACE_LISTEN", address.to_string())
-            .env("SPOOL_DIR", folder)
-            .env("SPOOL_BYTES_MAX", spool_bytes_max.to_string())
-            .env("RUST_LOG", "error")
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut process = Self { child, address };
-        let listening = async {
-            while TcpStream::connect(address).await.is_err() {
-                assert!(process.child.try_wait().unwrap().is_none(), "the server ended");
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, listening).await.unwrap();
-        process
-    }
-
-    /// Status and body of one call on a connection of its own.
-    async fn call(&self, method: &str, path: &str, body: &str) -> (u16, String) {
-        let mut connection = TcpStream::connect(self.address).await.unwrap();
-        let length = body.len();
-        let head =
-            format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
-        connection.write_all((head + body).as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer).await.unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head[9..12].parse().unwrap(), body.to_owned())
-    }
-
-    async fn sink_health(&self) -> (u16, serde_json::Value) {
-        let (status, body) = self.call("GET", "/sink-health", "").await;
-        (status, serde_json::from_str(&body).unwrap())
-    }
-
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
+fn spool(folder: &Path, bytes_max: u64) -> [(&'static str, String); 2] {
+    [("SPOOL_DIR", folder.display().to_string()), ("SPOOL_BYTES_MAX", bytes_max.to_string())]
 }
 
 fn auctions(stream: &Stream) -> BTreeSet<String> {
@@ -97,7 +31,7 @@ async fn until(what: impl Fn() -> bool) {
 async fn while_the_stream_is_gone_events_are_taken_and_survive_the_process() {
     let folder = tempfile::tempdir().unwrap();
     let stream = Stream::start(Mode::Take).await;
-    let first = Process::start(&stream, folder.path(), 64 << 20).await;
+    let first = Process::start(&stream, &spool(folder.path(), 64 << 20)).await;
     assert_eq!(first.sink_health().await, (200, serde_json::json!({"status": "ok"})));
     stream.set(Mode::Fail);
     let names: BTreeSet<String> = (0..40).map(|number| format!("gone-{number}")).collect();
@@ -113,7 +47,7 @@ async fn while_the_stream_is_gone_events_are_taken_and_survive_the_process() {
     first.kill();
 
     // The next process begins while the stream is still gone, takes more, and sends everything once it is back.
-    let second = Process::start(&stream, folder.path(), 64 << 20).await;
+    let second = Process::start(&stream, &spool(folder.path(), 64 << 20)).await;
     assert_eq!(second.call("POST", "/v1/ad_requests", &good("later")).await.0, 200);
     stream.set(Mode::Take);
     until(|| auctions(&stream).len() == 41).await;
@@ -136,7 +70,7 @@ async fn until_healthy(process: &Process) {
 async fn a_full_spool_refuses_with_503_and_what_it_took_is_sent() {
     let folder = tempfile::tempdir().unwrap();
     let stream = Stream::start(Mode::Take).await;
-    let process = Process::start(&stream, folder.path(), 1 << 20).await;
+    let process = Process::start(&stream, &spool(folder.path(), 1 << 20)).await;
     stream.set(Mode::Fail);
     let padding = "x".repeat(200_000);
     let (mut accepted, mut refused) = (BTreeSet::new(), 0);
