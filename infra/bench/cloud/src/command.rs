@@ -35,8 +35,11 @@ pub struct MeasureOptions {
     #[arg(long)]
     server: Option<String>,
     /// Do not run the peers beside it.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "peer")]
     without_peers: bool,
+    /// Only peers whose name begins so; can be repeated. All of them without it.
+    #[arg(long, value_name = "NAME")]
+    peer: Vec<String>,
     /// Only these figures; all of them without it.
     #[arg(long, value_enum)]
     only: Vec<Group>,
@@ -61,7 +64,8 @@ pub(crate) struct Plan {
     pub(crate) shards: u32,
     pub(crate) connections: u64,
     pub(crate) start_gib: u64,
-    pub(crate) has_peers: bool,
+    /// Beginnings of names; `None` for no peers at all, empty for all.
+    pub(crate) peers: Option<Vec<String>>,
 }
 
 /// Runs a command to its end. `server` is the program that is measured where the command line names none.
@@ -79,7 +83,7 @@ pub fn run(command: &Command, server: Option<Vec<String>>, json: bool) -> anyhow
         shards: options.shards,
         connections: options.connections,
         start_gib: options.start_gib,
-        has_peers: !options.without_peers,
+        peers: (!options.without_peers).then(|| options.peer.clone()),
     };
     for group in Group::value_variants() {
         if !options.only.is_empty() && !options.only.contains(group) {

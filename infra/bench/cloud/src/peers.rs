@@ -85,9 +85,9 @@ const ALL: [Peer; 5] = [
     },
 ];
 
-/// Every peer, whether it can be had or not.
-pub(crate) fn all() -> impl Iterator<Item = Peer> {
-    ALL.into_iter()
+/// The peers whose names begin so, whether they can be had or not; all without names.
+pub(crate) fn named(names: &[String]) -> impl Iterator<Item = Peer> {
+    ALL.into_iter().filter(|peer| names.is_empty() || names.iter().any(|name| peer.name.starts_with(name)))
 }
 
 impl Peer {

@@ -75,8 +75,8 @@ pub(crate) fn plain(plan: &Plan) -> anyhow::Result<Vec<Figure>> {
             ..figure("cloud.growth", growth, "MiB", Some(32.0), "resident, over that load".to_owned())
         },
     ];
-    if plan.has_peers {
-        for peer in peers::all() {
+    if let Some(names) = &plan.peers {
+        for peer in peers::named(names) {
             figures.push(beside(plan, &ours, &peer));
         }
     }

@@ -330,3 +330,37 @@ pub(super) fn record_outputs<'a>(run: &'a Run, shard: &Shard, state: &StreamStat
     }));
     outputs
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_by_hand_is_json_by_serde() {
+        let check = |records: &[(&str, &[u8])], next_shard_iterator: Option<&str>| {
+            let output = || GetRecordsOutput {
+                records: Some(
+                    (1..)
+                        .zip(records)
+                        .map(|(counter, (key, data))| RecordOutput {
+                            sequence_number: SequenceNumber::new(1, 2, counter),
+                            approximate_arrival_timestamp: Timestamp(1_700_000_000_001),
+                            data: Some(DataOutput(data)),
+                            partition_key: Cow::Borrowed(key),
+                            encryption_type: key.is_empty().then_some("KMS"),
+                        })
+                        .collect(),
+                ),
+                next_shard_iterator: next_shard_iterator.map(str::to_owned),
+                millis_behind_latest: 5,
+                child_shards: Vec::new(),
+            };
+            let json = output().into_json().unwrap();
+            let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+            assert_eq!(json, serde_json::to_value(output()).unwrap());
+        };
+        check(&[], Some("it"));
+        check(&[("k", b"")], None);
+        check(&[("quoted \"\\ \u{1}é", b"hello"), ("", &[0xff; 1_000])], Some("it"));
+    }
+}

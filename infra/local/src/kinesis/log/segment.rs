@@ -154,7 +154,8 @@ pub(super) fn list(dir: &Path) -> io::Result<Vec<SegmentId>> {
 /// Makes an empty segment, durable with its name. Under its name there is always a whole header.
 pub(super) fn create(dir: &Path, header: &Header) -> io::Result<File> {
     let path = header.id.log_path(dir);
-    let temporary = path.with_extension("tmp");
+    // Always the same name: what a full disk left of one is overwritten by the next.
+    let temporary = dir.join("next.tmp");
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&temporary)?;
     file.write_all_at(&header.to_bytes(), 0)?;
     file.sync_all()?;

@@ -286,6 +286,24 @@ async fn closed_shards_refuse_their_part_and_reopening_takes_it_again() {
 }
 
 #[tokio::test]
+async fn what_the_disk_refuses_is_refused_and_the_next_is_taken() {
+    let bench = Bench::new();
+    let open = bench.open();
+    open.append_one("a").await.unwrap();
+    bench.clock.jump(HOUR_MS);
+    let away = bench.root.path().join("away");
+    fs::rename(bench.dir(), &away).unwrap();
+    for _ in 0..2 {
+        assert_eq!(open.append_one("lost").await, Err(AppendFailed), "no segment can be begun");
+    }
+    fs::rename(&away, bench.dir()).unwrap();
+    assert_eq!(open.append_one("b").await, Ok(vec![Some(2)]));
+    assert_eq!(read_all(&open.shards[0], LARGE), expected(&["a", "b"]));
+    open.writer.stop().await;
+    assert_eq!(read_all(&bench.open().shards[0], LARGE), expected(&["a", "b"]));
+}
+
+#[tokio::test]
 async fn old_records_are_read_from_full_segments() {
     let bench = Bench::new();
     let open = bench.open();
@@ -306,6 +324,8 @@ async fn old_records_are_read_from_full_segments() {
         assert!(all.is_sorted_by_key(|(counter, _)| *counter));
     }
     let shard = &open.shards[1];
+    let run = shard.read(1, LARGE).unwrap();
+    assert!(run.records().map(|record| record.bytes()).sum::<usize>() > 9 << 20, "one read goes through segments");
     assert!(shard.read_recent(1, LARGE).is_none(), "the beginning is not in memory any more");
     assert!(shard.read_recent(shard.tail().next_counter - 1, LARGE).is_some(), "the end is");
 }
