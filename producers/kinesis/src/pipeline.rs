@@ -9,6 +9,7 @@ pub(crate) mod outcome;
 pub(crate) mod request;
 pub(crate) mod spooled;
 
+mod key;
 mod lane;
 mod limiter;
 mod meter;
@@ -24,7 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kinesis_record::{Compressor, HashRange, Origin};
+use kinesis_record::{AggregateBuilder, Compressor, HashRange, Origin, UnsealedAggregate, seal};
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 use tokio::sync::oneshot;
 
@@ -33,7 +34,7 @@ use crate::{
     error::{Failure, PutError},
     pipeline::{
         batch::{Batch, Pending, Ticket},
-        lane::{Cut, Due, Lane},
+        lane::{Cut, Due, Lane, Packer},
         limiter::{Admission, Limiter, PipelineClock},
         meter::Meter,
         outage::{Outage, Permission},
@@ -70,8 +71,7 @@ struct ShardState {
 #[expect(clippy::struct_excessive_bools, reason = "each is a question of its own; no two of them make a state")]
 pub(crate) struct Pipeline {
     config: Config,
-    /// There is one if aggregates are to be compressed.
-    compressor: Option<Compressor>,
+    packer: Packer,
     /// Where the numbers of lanes in marks begin. Random, so that two runs that were given the same id, against all advice,
     /// are not taken for repeats of each other.
     origin_lanes: u64,
@@ -115,9 +115,10 @@ impl Pipeline {
         let outage = Outage::new(config.record_deadline);
         let mut random = StdRng::seed_from_u64(seed);
         let compressor = config.compression_level.map(Compressor::new);
+        let packer = Packer { builder: AggregateBuilder::new(), compressor };
         let mut pipeline = Pipeline {
             config,
-            compressor,
+            packer,
             origin_lanes: random.next_u64(),
             counters,
             random,
@@ -359,17 +360,18 @@ impl Pipeline {
             counter: self.next_id,
         });
         let cut = Cut { now, room, origin };
-        let Some(batch) = lane.cut(cut, &self.config, self.compressor.as_mut()) else { return false };
+        let Some((batch, unsealed)) = lane.cut(cut, &self.config, &mut self.packer) else { return false };
         if batch.is_aggregate {
             count(&self.counters.aggregates, 1);
             count(&self.counters.aggregated, batch.tickets.len());
         }
-        let bytes = batch.entry.bytes();
+        let bytes = batch.entry.bytes() + unsealed.as_ref().map_or(0, UnsealedAggregate::len);
         self.shard_at(landing).limiter.charge(bytes, now);
         self.next_id += 1;
         let id = BatchId(self.next_id);
         self.batches.insert(id, batch);
         draft.push(id, bytes);
+        draft.unsealed.extend(unsealed.map(|unsealed| (id, unsealed)));
         true
     }
 
@@ -389,6 +391,10 @@ impl Pipeline {
         self.next_id += 1;
         let id = RequestId(self.next_id);
         count(&self.counters.requests, 1);
+        let (unsealed_ids, unsealed): (Vec<BatchId>, Vec<_>) = draft.unsealed.into_iter().unzip();
+        for (batch_id, data) in unsealed_ids.into_iter().zip(seal(unsealed)) {
+            self.batches.get_mut(&batch_id).expect("a drafted batch is kept").entry.data = data;
+        }
         let mut entries = Vec::with_capacity(draft.batches.len());
         let mut batches = Vec::with_capacity(draft.batches.len());
         for batch_id in draft.batches {

@@ -3,7 +3,11 @@
 
 use std::{sync::Arc, time::Instant};
 
-use crate::{pipeline::lane::LaneId, record::Record, reply::Reply};
+use crate::{
+    pipeline::{key::Key, lane::LaneId},
+    record::Record,
+    reply::Reply,
+};
 use bytes::Bytes;
 use kinesis_record::{HashRange, Unpacked, hash_key, unpack};
 
@@ -42,14 +46,14 @@ pub(crate) struct Ticket {
 /// A user record that waits for its turn in a lane.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    pub(crate) partition_key: String,
+    pub(crate) partition_key: Key,
     pub(crate) data: Bytes,
     pub(crate) ticket: Ticket,
 }
 
 impl Pending {
     pub(crate) fn new(record: Record, ticket: Ticket) -> Self {
-        Pending { partition_key: record.partition_key, data: record.data, ticket }
+        Pending { partition_key: record.partition_key.into(), data: record.data, ticket }
     }
 }
 
@@ -90,7 +94,7 @@ impl Batch {
             keys: HashRange { start: ticket.hash_key, end: ticket.hash_key },
             landing: ticket.hash_key,
             entry: Entry {
-                partition_key: pending.partition_key.into(),
+                partition_key: (*pending.partition_key).into(),
                 explicit_hash_key: explicit,
                 data: pending.data,
             },
@@ -136,7 +140,7 @@ impl Batch {
     pub(crate) fn into_pending(self) -> Vec<Pending> {
         let records = self.records();
         let pending = |((key, data), ticket): ((Arc<str>, Bytes), Ticket)| Pending {
-            partition_key: (*key).to_owned(),
+            partition_key: (*key).to_owned().into(),
             data,
             ticket,
         };

@@ -16,7 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use kinesis_record::{AggregateBuilder, Compressor, HashRange, Origin, opens_like_aggregate};
+use kinesis_record::{AggregateBuilder, Compressor, HashRange, Origin, UnsealedAggregate, opens_like_aggregate};
 
 use self::{compressed::Estimate, queue::Queue};
 use crate::{
@@ -54,6 +54,17 @@ pub(crate) struct Cut {
     /// The mark of an aggregate, if there is to be one.
     pub(crate) origin: Option<Origin>,
 }
+
+/// What all lanes pack with, one after the other.
+#[derive(Debug)]
+pub(crate) struct Packer {
+    pub(crate) builder: AggregateBuilder,
+    /// There is one if aggregates are to be compressed.
+    pub(crate) compressor: Option<Compressor>,
+}
+
+/// A batch that was cut. If it is an aggregate without its digest, that is beside it, and the batch has no data yet.
+pub(crate) type CutBatch = (Batch, Option<UnsealedAggregate>);
 
 #[derive(Debug)]
 pub(crate) struct Lane {
@@ -178,24 +189,25 @@ impl Lane {
     }
 
     /// Cuts the next batch from the head of the queue. The caller has seen that the lane is due.
-    pub(crate) fn cut(&mut self, cut: Cut, config: &Config, compressor: Option<&mut Compressor>) -> Option<Batch> {
+    pub(crate) fn cut(&mut self, cut: Cut, config: &Config, packer: &mut Packer) -> Option<CutBatch> {
         let Cut { now, room, origin } = cut;
         let first = self.queue.pop()?;
         self.last_cut = Some(now);
         self.in_flight += 1;
         if !config.aggregation {
             self.queue.begin(first.ticket.hash_key);
-            return Some(Batch::plain(self.id, first));
+            return Some((Batch::plain(self.id, first), None));
         }
         let paced_bytes_max = self.paced_bytes_max.take().unwrap_or(config.aggregate_bytes_max);
         let record_bytes_max = config.record_bytes_max.min(room).saturating_sub(self.outer_key.len());
         let bytes_max = paced_bytes_max.min(record_bytes_max);
-        if let Some(compressor) = compressor {
+        if let Some(compressor) = &mut packer.compressor {
             self.queue.push_front(first);
-            return self.cut_compressed(bytes_max, origin, config, compressor);
+            return Some((self.cut_compressed(bytes_max, origin, config, compressor)?, None));
         }
         let landing = self.range.start;
-        let mut builder = marked_builder(origin);
+        let builder = &mut packer.builder;
+        begin(builder, origin);
         builder.push(&first.partition_key, Some(landing), first.data.clone());
         let mut others = Vec::new();
         while let Some(next) = self.queue.front()
@@ -206,12 +218,12 @@ impl Lane {
         }
         let can_be_wrapped = builder.size() + self.outer_key.len() <= config.record_bytes_max;
         if others.is_empty() && !(wants_wrapping(&first, config) && can_be_wrapped) {
-            return Some(Batch::plain(self.id, first));
+            return Some((Batch::plain(self.id, first), None));
         }
         let mut tickets = Vec::with_capacity(others.len() + 1);
         tickets.push(first.ticket);
         tickets.append(&mut others);
-        Some(self.aggregate(builder.encode(), tickets, config))
+        Some((self.aggregate(Bytes::new(), tickets, config), Some(builder.encode_unsealed())))
     }
 
     /// An aggregate as a batch of this lane.
@@ -241,13 +253,12 @@ impl Lane {
     }
 }
 
-/// An empty aggregate, with its mark if there is to be one.
-fn marked_builder(origin: Option<Origin>) -> AggregateBuilder {
-    let mut builder = AggregateBuilder::new();
+/// Empties an aggregate, and gives it its mark if there is to be one.
+fn begin(builder: &mut AggregateBuilder, origin: Option<Origin>) {
+    builder.clear();
     if let Some(origin) = origin {
         builder.set_origin(origin);
     }
-    builder
 }
 
 /// Whether a record that travels alone should be in an aggregate all the same. A payload that opens like an aggregate is, or

@@ -107,7 +107,14 @@ impl Pipeline {
         count(&self.counters.bytes, batch.entry.bytes());
         let awaited = batch.tickets.iter().filter(|ticket| !ticket.reply.is_durable()).count();
         count(&self.counters.acknowledged, awaited);
-        for (sub_sequence, ticket) in (0_u32..).zip(batch.tickets) {
+        // The replies lie where their senders made them, far apart. Looking at all of them first brings them near together;
+        // answering them one by one would wait for each.
+        let listening: Vec<bool> = batch.tickets.iter().map(|ticket| ticket.reply.is_awaited()).collect();
+        for ((sub_sequence, ticket), is_listening) in (0_u32..).zip(batch.tickets).zip(listening) {
+            if !is_listening {
+                self.release(&ticket);
+                continue;
+            }
             let stored = Stored {
                 shard_id: Arc::clone(shard_id),
                 sequence_number: Arc::clone(sequence_number),
@@ -179,12 +186,17 @@ impl Pipeline {
     }
 
     fn answer(&mut self, ticket: Ticket, result: Result<Delivered, PutError>) {
+        self.release(&ticket);
+        ticket.reply.send(result);
+    }
+
+    /// Gives back what a record held.
+    fn release(&mut self, ticket: &Ticket) {
         self.held -= 1;
         self.freed_bytes += usize::try_from(ticket.cost).expect("a cost was a usize before");
         if !ticket.reply.is_durable() {
             self.outstanding.settle(ticket.epoch);
         }
-        ticket.reply.send(result);
     }
 
     fn take_settled(&mut self, id: BatchId) -> Batch {
