@@ -52,6 +52,10 @@ pub(crate) use retrier::backoff;
 /// While nothing is on its way, a lane sends as soon as a quarter of the linger has passed since it last did.
 const IDLE_SPACING_DIVISOR: u32 = 4;
 
+/// Timers tick in milliseconds and fire late by up to one. So a lane is asked this much before it is due, and sends then: a
+/// record waits for its linger at most, not for that and a tick.
+const TIMER_GRAIN: Duration = Duration::from_millis(1);
+
 /// A record that was admitted to the buffer.
 #[derive(Debug)]
 pub(crate) struct Accepted {
@@ -249,12 +253,12 @@ impl Pipeline {
         };
         let mut draft = if is_probe { Draft::of_one() } else { Draft::default() };
         self.collect_parked(now, &mut draft);
-        self.collect_lanes(now, now, &mut draft);
+        self.collect_lanes(now, now + TIMER_GRAIN, &mut draft);
         if is_probe && !draft.is_empty() {
             self.outage.probed(now, &mut self.random);
         } else if !draft.is_empty() {
             // A request is made anyway: lanes that would be due soon go along, and are in step from then on.
-            self.collect_lanes(now, now + self.spacing() / 2, &mut draft);
+            self.collect_lanes(now, now + (self.spacing() / 2).max(TIMER_GRAIN), &mut draft);
         }
         (!draft.is_empty()).then(|| self.request(now, draft))
     }
@@ -321,7 +325,7 @@ impl Pipeline {
                 let due = match lane.due(now, spacing, flushed_below, &self.config) {
                     Due::From(due) if due <= horizon => due,
                     Due::From(due) => {
-                        self.wake_at(Some(due));
+                        self.wake_at(due.checked_sub(TIMER_GRAIN));
                         break;
                     }
                     Due::Never => break,

@@ -3,6 +3,7 @@
 //!
 //! `GET /tally` tells what was counted, and `POST /down`, `/up` and `/reset` begin and end an outage and a measurement.
 
+mod delay;
 mod shards;
 mod wire;
 
@@ -22,7 +23,7 @@ use hyper_util::rt::TokioIo;
 use shard_limits::WriteModel;
 use tokio::net::{TcpListener, TcpStream};
 
-use self::shards::Shards;
+use self::{delay::Delay, shards::Shards};
 pub(crate) use self::{
     shards::{Tally, stamp},
     wire::PutRecords,
@@ -52,6 +53,7 @@ fn model(name: &str) -> anyhow::Result<WriteModel> {
 #[derive(Debug)]
 struct Endpoint {
     half_trip: Duration,
+    delay: Delay,
     started: Instant,
     /// Connections share it on one thread; it is never held across an await.
     shards: Mutex<Shards>,
@@ -67,6 +69,7 @@ pub(crate) async fn serve(options: &EndpointOptions) -> anyhow::Result<()> {
     println!("{}", listener.local_addr().context("read the address")?);
     let endpoint = Arc::new(Endpoint {
         half_trip: Duration::from_millis(options.round_trip_ms) / 2,
+        delay: Delay::start()?,
         started: Instant::now(),
         shards: Mutex::new(Shards::new(options)),
     });
@@ -99,9 +102,9 @@ impl Endpoint {
         if path != "/" {
             return answer(200, self.control(&path));
         }
-        pause(self.half_trip).await;
+        self.delay.pause(self.half_trip).await;
         let (status, text) = self.call(&operation, &body, arrived_us);
-        pause(self.half_trip).await;
+        self.delay.pause(self.half_trip).await;
         answer(status, text)
     }
 
@@ -142,12 +145,6 @@ impl Endpoint {
 fn answer(status: u16, text: String) -> Response<Full<Bytes>> {
     let response = Response::builder().status(status).header("content-type", "application/x-amz-json-1.1");
     response.body(Full::new(text.into())).expect("status and header are valid")
-}
-
-async fn pause(length: Duration) {
-    if !length.is_zero() {
-        tokio::time::sleep(length).await;
-    }
 }
 
 /// The clock that all processes of this machine share, in microseconds.
