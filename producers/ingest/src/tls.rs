@@ -174,7 +174,7 @@ impl Content {
             Err(pem::Error::NoItemsFound) => return Err(TlsError::NoKey { path: files.key.clone() }),
             Err(error) => return Err(pem(&files.key)(error)),
         };
-        let provider = Arc::new(crypto::aws_lc_rs::default_provider());
+        let provider = Arc::new(crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let builder = builder.map_err(TlsError::Pair)?.with_no_client_auth();
         let mut config = builder.with_single_cert(chain, key).map_err(TlsError::Pair)?;

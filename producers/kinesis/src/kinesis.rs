@@ -1,6 +1,7 @@
 //! The only place that calls the SDK: `PutRecords` and `ListShards`, and what their errors mean.
 
 mod body;
+mod spare;
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -12,7 +13,7 @@ use aws_sdk_kinesis::{
 };
 use kinesis_record::HashRange;
 
-use self::body::StreamId;
+use self::{body::StreamId, spare::Spare};
 use crate::{
     error::{Failure, FailureClass, ShardMapError},
     pipeline::{
@@ -29,6 +30,7 @@ pub(crate) struct Stream {
     /// Exactly one of the two.
     name: Option<Arc<str>>,
     arn: Option<Arc<str>>,
+    spare: Spare,
 }
 
 impl Stream {
@@ -49,6 +51,7 @@ impl Stream {
             client: Client::from_conf(config.build()),
             name: (!is_arn).then(|| Arc::clone(&stream)),
             arn: is_arn.then_some(stream),
+            spare: Spare::default(),
         }
     }
 
@@ -58,17 +61,20 @@ impl Stream {
             (Some(name), _) => StreamId::Name(name),
             (None, arn) => StreamId::Arn(arn.as_deref().unwrap_or_default()),
         };
-        let body = body::put_records(stream, &entries);
+        let body = self.spare.body(|text| body::put_records(stream, &entries, text));
         drop(entries);
+        let bytes = body.bytes.clone();
         // The SDK resolves, signs and sends; but the records are ours to write: see `body`.
         let call = self.client.put_records().set_records(Some(Vec::new()));
         let call = call.set_stream_name(self.name.as_deref().map(Into::into));
         let call = call.set_stream_arn(self.arn.as_deref().map(Into::into));
         let call = call.customize().mutate_request(move |request| {
-            request.headers_mut().insert("content-length", body.len().to_string());
-            *request.body_mut() = body.clone().into();
+            request.headers_mut().insert("content-length", bytes.len().to_string());
+            *request.body_mut() = bytes.clone().into();
         });
-        match call.send().await {
+        let answer = call.send().await;
+        drop(body);
+        match answer {
             Ok(output) => Outcome::Answered(output.records.into_iter().map(entry_outcome).collect()),
             Err(error) => Outcome::Failed(failure(error)),
         }

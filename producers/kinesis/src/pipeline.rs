@@ -9,6 +9,7 @@ pub(crate) mod outcome;
 pub(crate) mod request;
 pub(crate) mod spooled;
 
+mod key;
 mod lane;
 mod limiter;
 mod meter;
@@ -24,7 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kinesis_record::{Compressor, HashRange, Origin};
+use kinesis_record::{AggregateBuilder, Compressor, HashRange, Origin, UnsealedAggregate, seal};
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 use tokio::sync::oneshot;
 
@@ -33,7 +34,7 @@ use crate::{
     error::{Failure, PutError},
     pipeline::{
         batch::{Batch, Pending, Ticket},
-        lane::{Cut, Due, Lane},
+        lane::{Cut, Due, Lane, Packer},
         limiter::{Admission, Limiter, PipelineClock},
         meter::Meter,
         outage::{Outage, Permission},
@@ -50,6 +51,10 @@ pub(crate) use retrier::backoff;
 
 /// While nothing is on its way, a lane sends as soon as a quarter of the linger has passed since it last did.
 const IDLE_SPACING_DIVISOR: u32 = 4;
+
+/// Timers tick in milliseconds and fire late by up to one. So a lane is asked this much before it is due, and sends then: a
+/// record waits for its linger at most, not for that and a tick.
+const TIMER_GRAIN: Duration = Duration::from_millis(1);
 
 /// A record that was admitted to the buffer.
 #[derive(Debug)]
@@ -70,8 +75,7 @@ struct ShardState {
 #[expect(clippy::struct_excessive_bools, reason = "each is a question of its own; no two of them make a state")]
 pub(crate) struct Pipeline {
     config: Config,
-    /// There is one if aggregates are to be compressed.
-    compressor: Option<Compressor>,
+    packer: Packer,
     /// Where the numbers of lanes in marks begin. Random, so that two runs that were given the same id, against all advice,
     /// are not taken for repeats of each other.
     origin_lanes: u64,
@@ -115,9 +119,10 @@ impl Pipeline {
         let outage = Outage::new(config.record_deadline);
         let mut random = StdRng::seed_from_u64(seed);
         let compressor = config.compression_level.map(Compressor::new);
+        let packer = Packer { builder: AggregateBuilder::new(), compressor };
         let mut pipeline = Pipeline {
             config,
-            compressor,
+            packer,
             origin_lanes: random.next_u64(),
             counters,
             random,
@@ -161,6 +166,7 @@ impl Pipeline {
             number: self.next_id,
             epoch,
             cost: accepted.cost,
+            attempts_before: 0,
             deadline: now + if is_durable { spooled::FOREVER } else { self.config.record_deadline },
         };
         let aggregate_bytes_max = self.config.aggregate_bytes_max;
@@ -248,12 +254,12 @@ impl Pipeline {
         };
         let mut draft = if is_probe { Draft::of_one() } else { Draft::default() };
         self.collect_parked(now, &mut draft);
-        self.collect_lanes(now, now, &mut draft);
+        self.collect_lanes(now, now + TIMER_GRAIN, &mut draft);
         if is_probe && !draft.is_empty() {
             self.outage.probed(now, &mut self.random);
         } else if !draft.is_empty() {
             // A request is made anyway: lanes that would be due soon go along, and are in step from then on.
-            self.collect_lanes(now, now + self.spacing() / 2, &mut draft);
+            self.collect_lanes(now, now + (self.spacing() / 2).max(TIMER_GRAIN), &mut draft);
         }
         (!draft.is_empty()).then(|| self.request(now, draft))
     }
@@ -320,7 +326,7 @@ impl Pipeline {
                 let due = match lane.due(now, spacing, flushed_below, &self.config) {
                     Due::From(due) if due <= horizon => due,
                     Due::From(due) => {
-                        self.wake_at(Some(due));
+                        self.wake_at(due.checked_sub(TIMER_GRAIN));
                         break;
                     }
                     Due::Never => break,
@@ -343,7 +349,12 @@ impl Pipeline {
 
     /// Cuts one batch from a lane, if the limiter of its shard has room.
     fn cut(&mut self, now: Instant, index: usize, landing: u128, draft: &mut Draft) -> bool {
-        let Some(wanted) = self.lanes.get(index).map(|lane| lane.wanted_bytes(&self.config)) else { return false };
+        let piece_bytes_max = self.shard_at(landing).limiter.piece_bytes_max(now);
+        let Some(lane) = self.lanes.get_mut(index) else { return false };
+        if let Some(bytes_max) = piece_bytes_max {
+            lane.keep_pace(bytes_max, &self.config);
+        }
+        let wanted = lane.wanted_bytes(&self.config);
         let Some(room) = self.admits(now, landing, wanted) else {
             let share_ppm = self.shard_at(landing).limiter.share_ppm(now);
             if let Some(lane) = self.lanes.get_mut(index) {
@@ -359,17 +370,18 @@ impl Pipeline {
             counter: self.next_id,
         });
         let cut = Cut { now, room, origin };
-        let Some(batch) = lane.cut(cut, &self.config, self.compressor.as_mut()) else { return false };
+        let Some((batch, unsealed)) = lane.cut(cut, &self.config, &mut self.packer) else { return false };
         if batch.is_aggregate {
             count(&self.counters.aggregates, 1);
             count(&self.counters.aggregated, batch.tickets.len());
         }
-        let bytes = batch.entry.bytes();
+        let bytes = batch.entry.bytes() + unsealed.as_ref().map_or(0, UnsealedAggregate::len);
         self.shard_at(landing).limiter.charge(bytes, now);
         self.next_id += 1;
         let id = BatchId(self.next_id);
         self.batches.insert(id, batch);
         draft.push(id, bytes);
+        draft.unsealed.extend(unsealed.map(|unsealed| (id, unsealed)));
         true
     }
 
@@ -389,6 +401,10 @@ impl Pipeline {
         self.next_id += 1;
         let id = RequestId(self.next_id);
         count(&self.counters.requests, 1);
+        let (unsealed_ids, unsealed): (Vec<BatchId>, Vec<_>) = draft.unsealed.into_iter().unzip();
+        for (batch_id, data) in unsealed_ids.into_iter().zip(seal(unsealed)) {
+            self.batches.get_mut(&batch_id).expect("a drafted batch is kept").entry.data = data;
+        }
         let mut entries = Vec::with_capacity(draft.batches.len());
         let mut batches = Vec::with_capacity(draft.batches.len());
         for batch_id in draft.batches {

@@ -19,13 +19,12 @@ use crate::{
     config::Config,
     error::{SendError, StartError, TrySendError},
     kinesis::Stream,
-    pipeline::{Accepted, Pipeline, backoff, batch::routing_hash_key},
+    pipeline::{Pipeline, backoff},
     record::{Delivery, Record},
-    reply::Reply,
     shard_map::ShardMap,
     spool::{Setting, Spool, SpoolError},
     stats::{Counters, Stats},
-    task::{Command, START_PATIENCE, Task, now},
+    task::{Command, Offer, START_PATIENCE, Task, now},
 };
 
 /// Puts records on one stream. Cheap to clone; all clones are one producer with one buffer.
@@ -162,11 +161,10 @@ impl Producer {
     /// Hands a record that was charged to the task, or back if the task takes none any more.
     fn accept(&self, record: Record, cost: u32) -> Result<Delivery, Record> {
         let (reply, delivery) = oneshot::channel();
-        let hash_key = routing_hash_key(&record);
-        let command = Command::Put(Accepted { record, hash_key, cost, reply: Reply::Sender(reply) });
+        let command = Command::Put(Offer { record, cost, reply });
         match self.shared.commands.send(command) {
             Ok(()) => Ok(Delivery { reply: delivery }),
-            Err(mpsc::error::SendError(Command::Put(accepted))) => Err(accepted.record),
+            Err(mpsc::error::SendError(Command::Put(offer))) => Err(offer.record),
             Err(mpsc::error::SendError(Command::Flush(_) | Command::Rest(_) | Command::Close)) => {
                 unreachable!("it was a put")
             }

@@ -27,6 +27,14 @@ impl Reply {
         }
     }
 
+    /// Whether somebody will look at the result.
+    pub(crate) fn is_awaited(&self) -> bool {
+        match self {
+            Reply::Sender(sender) => !sender.is_closed(),
+            Reply::Spool { .. } => true,
+        }
+    }
+
     pub(crate) fn send(self, result: PutResult) {
         match self {
             // Whoever sent it may not care.

@@ -15,6 +15,7 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 pub use self::log::RejectedRecords;
 pub(crate) use self::{
+    core::Waiting,
     front::{Setting, Spool},
     log::Log,
     worker::Done,

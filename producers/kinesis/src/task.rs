@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kinesis_record::hash_keys;
 use tokio::{
     sync::{Semaphore, mpsc::UnboundedReceiver, oneshot, watch},
     task::{Id, JoinError, JoinHandle, JoinSet},
@@ -18,8 +19,10 @@ use crate::{
     error::{Failure, ShardMapError},
     kinesis::Stream,
     pipeline::{Accepted, Pipeline, outcome::Outcome, request::RequestId},
+    record::Record,
+    reply::{PutResult, Reply},
     shard_map::ShardMap,
-    spool::{Done, Spool},
+    spool::{Done, Spool, Waiting},
 };
 
 /// Commands taken up before the pipeline is asked again what to do: enough to make one round cheap, little enough to keep
@@ -30,11 +33,19 @@ const COMMANDS_PER_ROUND: usize = 1024;
 /// the others are as many as there are callers that wait.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Put(Accepted),
+    Put(Offer),
     Flush(oneshot::Sender<()>),
     /// Answered when no shard map is being read.
     Rest(oneshot::Sender<()>),
     Close,
+}
+
+/// A record on its way in, charged against the budget.
+#[derive(Debug)]
+pub(crate) struct Offer {
+    pub(crate) record: Record,
+    pub(crate) cost: u32,
+    pub(crate) reply: oneshot::Sender<PutResult>,
 }
 
 #[derive(Debug)]
@@ -150,12 +161,22 @@ impl Task {
         resting: &mut Vec<oneshot::Sender<()>>,
         is_open: bool,
     ) {
+        let mut hash_keys = routing_hash_keys(inbox).into_iter();
         for command in inbox.drain(..) {
             match command {
-                Command::Put(accepted) => match &mut self.spool {
-                    Some(spool) if spool.is_open() => spool.take_in(accepted, &mut self.pipeline, &self.budget),
-                    Some(_) | None => self.pipeline.accept(now, accepted),
-                },
+                Command::Put(Offer { record, cost, reply }) => {
+                    let hash_key = hash_keys.next().expect("there is one for each put");
+                    match &mut self.spool {
+                        Some(spool) if spool.is_open() => {
+                            let waiting = Waiting { sender: reply, epoch: self.pipeline.count_in(), cost };
+                            spool.take_in(&record, waiting, &mut self.pipeline, &self.budget);
+                        }
+                        Some(_) | None => {
+                            let reply = Reply::Sender(reply);
+                            self.pipeline.accept(now, Accepted { record, hash_key, cost, reply });
+                        }
+                    }
+                }
                 Command::Flush(flush) => self.pipeline.flush(flush),
                 Command::Rest(rest) => resting.push(rest),
                 // What is already in the channel is still received.
@@ -211,6 +232,16 @@ impl Drop for Task {
         self.budget.close();
         self.ended.send_replace(true);
     }
+}
+
+/// The hash keys by which the records of all puts are routed. Many are computed together: that costs a fraction.
+fn routing_hash_keys(commands: &[Command]) -> Vec<u128> {
+    let records = commands.iter().filter_map(|command| match command {
+        Command::Put(offer) => Some(&offer.record),
+        Command::Flush(_) | Command::Rest(_) | Command::Close => None,
+    });
+    let keys: Vec<&str> = records.clone().map(|record| record.partition_key.as_str()).collect();
+    records.zip(hash_keys(&keys)).map(|(record, hash_key)| record.explicit_hash_key.unwrap_or(hash_key)).collect()
 }
 
 /// The time of the runtime, which tests can pause.

@@ -2,9 +2,17 @@
 
 use md5::{Digest, Md5};
 
+use crate::md5::digests;
+
 /// The hash key of a partition key: its MD5 digest read as a big-endian number, as Kinesis computes it.
 pub fn hash_key(partition_key: &str) -> u128 {
     u128::from_be_bytes(Md5::digest(partition_key.as_bytes()).into())
+}
+
+/// The hash keys of several partition keys, in their order. Of sixteen at a time each costs about a fifth of one alone.
+pub fn hash_keys(partition_keys: &[&str]) -> Vec<u128> {
+    let keys: Vec<&[u8]> = partition_keys.iter().map(|key| key.as_bytes()).collect();
+    digests(&keys).into_iter().map(u128::from_be_bytes).collect()
 }
 
 /// The hash keys of one shard, both ends included.
@@ -28,7 +36,7 @@ impl HashRange {
 
 #[cfg(test)]
 mod tests {
-    use super::{HashRange, hash_key};
+    use super::{HashRange, hash_key, hash_keys};
 
     #[test]
     fn partition_keys_hash_as_big_endian_md5() {
@@ -39,6 +47,11 @@ mod tests {
             ("abc", 0x9001_5098_3cd2_4fb0_d696_3f7d_28e1_7f72),
         ] {
             assert_eq!(hash_key(key), digest, "{key:?}");
+        }
+        for count in [0, 1, 2, 15, 40] {
+            let keys: Vec<String> = (0..count).map(|number| "key-".repeat(number)).collect();
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            assert_eq!(hash_keys(&keys), keys.iter().map(|key| hash_key(key)).collect::<Vec<_>>());
         }
     }
 

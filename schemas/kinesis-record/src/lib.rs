@@ -19,9 +19,9 @@ mod wire;
 
 pub use aggregate::{Aggregate, RecordRef, RecordRefs, SubRecords};
 pub use compressed::{COMPRESSED_MAGIC, CONTENT_BYTES_MAX, CompressError, Compressor, DecompressError};
-pub use hash::{HashRange, hash_key};
+pub use hash::{HashRange, hash_key, hash_keys};
 pub use origin::Origin;
-pub use pack::AggregateBuilder;
+pub use pack::{AggregateBuilder, UnsealedAggregate, seal};
 pub use unpack::{
     CheckedData, SubRecord, UnpackError, Unpacked, check_digests, first_outside, opens_like_aggregate, unpack,
     unpack_aggregate,

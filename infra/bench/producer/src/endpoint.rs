@@ -1,9 +1,11 @@
-//! A Kinesis endpoint that counts: plain HTTP, one thread, nothing stored. It runs in a process of its own, so that what it costs
+//! A Kinesis endpoint that counts: plain HTTP or TLS, one thread, nothing stored. It runs in a process of its own, so that what it costs
 //! is not taken for the producer's.
 //!
 //! `GET /tally` tells what was counted, and `POST /down`, `/up` and `/reset` begin and end an outage and a measurement.
 
+mod delay;
 mod shards;
+mod tls;
 mod wire;
 
 use std::{
@@ -20,9 +22,12 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use shard_limits::WriteModel;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+};
 
-use self::shards::Shards;
+use self::{delay::Delay, shards::Shards};
 pub use self::shards::Tally;
 pub(crate) use self::{shards::stamp, wire::PutRecords};
 
@@ -50,6 +55,7 @@ fn model(name: &str) -> anyhow::Result<WriteModel> {
 #[derive(Debug)]
 struct Endpoint {
     half_trip: Duration,
+    delay: Delay,
     started: Instant,
     /// Connections share it on one thread; it is never held across an await.
     shards: Mutex<Shards>,
@@ -65,17 +71,27 @@ pub(crate) async fn serve(options: &EndpointOptions) -> anyhow::Result<()> {
     println!("{}", listener.local_addr().context("read the address")?);
     let endpoint = Arc::new(Endpoint {
         half_trip: Duration::from_millis(options.round_trip_ms) / 2,
+        delay: Delay::start()?,
         started: Instant::now(),
         shards: Mutex::new(Shards::new(options)),
     });
+    let tls = tls::acceptor()?;
     loop {
         let (stream, _) = listener.accept().await.context("accept a connection")?;
         stream.set_nodelay(true).context("set up a connection")?;
-        drop(tokio::spawn(connection(Arc::clone(&endpoint), stream)));
+        let (endpoint, tls) = (Arc::clone(&endpoint), tls.clone());
+        drop(tokio::spawn(async move {
+            // One port for both: a TLS connection begins with a byte that no HTTP method does.
+            if !tls::begins(&stream).await {
+                connection(endpoint, stream).await;
+            } else if let Ok(stream) = tls.accept(stream).await {
+                connection(endpoint, stream).await;
+            }
+        }));
     }
 }
 
-async fn connection(endpoint: Arc<Endpoint>, stream: TcpStream) {
+async fn connection(endpoint: Arc<Endpoint>, stream: impl AsyncRead + AsyncWrite + Unpin) {
     let service = service_fn(move |request| {
         let endpoint = Arc::clone(&endpoint);
         async move { Ok::<_, Infallible>(endpoint.answer(request).await) }
@@ -97,9 +113,9 @@ impl Endpoint {
         if path != "/" {
             return answer(200, self.control(&path));
         }
-        pause(self.half_trip).await;
+        self.delay.pause(self.half_trip).await;
         let (status, text) = self.call(&operation, &body, arrived_us);
-        pause(self.half_trip).await;
+        self.delay.pause(self.half_trip).await;
         answer(status, text)
     }
 
@@ -140,12 +156,6 @@ impl Endpoint {
 fn answer(status: u16, text: String) -> Response<Full<Bytes>> {
     let response = Response::builder().status(status).header("content-type", "application/x-amz-json-1.1");
     response.body(Full::new(text.into())).expect("status and header are valid")
-}
-
-async fn pause(length: Duration) {
-    if !length.is_zero() {
-        tokio::time::sleep(length).await;
-    }
 }
 
 /// The clock that all processes of this machine share, in microseconds.

@@ -4,7 +4,6 @@
 use std::fmt::Write as _;
 
 use base64_simd::STANDARD;
-use bytes::Bytes;
 
 use crate::pipeline::batch::Entry;
 
@@ -18,30 +17,29 @@ pub(super) enum StreamId<'a> {
     Arn(&'a str),
 }
 
-/// The JSON of a request.
-pub(super) fn put_records(stream: StreamId<'_>, entries: &[Entry]) -> Bytes {
+/// Writes the JSON of a request.
+pub(super) fn put_records(stream: StreamId<'_>, entries: &[Entry], text: &mut String) {
     let entry_bytes =
         |entry: &Entry| STANDARD.encoded_length(entry.data.len()) + entry.partition_key.len() + ENTRY_FRAME_BYTES;
     let capacity: usize = entries.iter().map(entry_bytes).sum();
-    let mut text = String::with_capacity(capacity + 2 * ENTRY_FRAME_BYTES);
+    text.reserve(capacity + 2 * ENTRY_FRAME_BYTES);
     text.push_str("{\"Records\":[");
     for (index, entry) in entries.iter().enumerate() {
         text.push_str(if index == 0 { "{\"Data\":\"" } else { ",{\"Data\":\"" });
-        STANDARD.encode_append(&entry.data, &mut text);
+        STANDARD.encode_append(&entry.data, text);
         text.push('"');
         if let Some(hash_key) = &entry.explicit_hash_key {
-            push_member(&mut text, ",\"ExplicitHashKey\":", hash_key);
+            push_member(text, ",\"ExplicitHashKey\":", hash_key);
         }
-        push_member(&mut text, ",\"PartitionKey\":", &entry.partition_key);
+        push_member(text, ",\"PartitionKey\":", &entry.partition_key);
         text.push('}');
     }
     text.push(']');
     match stream {
-        StreamId::Name(name) => push_member(&mut text, ",\"StreamName\":", name),
-        StreamId::Arn(arn) => push_member(&mut text, ",\"StreamARN\":", arn),
+        StreamId::Name(name) => push_member(text, ",\"StreamName\":", name),
+        StreamId::Arn(arn) => push_member(text, ",\"StreamARN\":", arn),
     }
     text.push('}');
-    text.into()
 }
 
 fn push_member(text: &mut String, name: &str, value: &str) {
@@ -73,8 +71,14 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use super::{StreamId, put_records};
+    use super::StreamId;
     use crate::pipeline::batch::Entry;
+
+    fn put_records(stream: StreamId<'_>, entries: &[Entry]) -> String {
+        let mut text = String::new();
+        super::put_records(stream, entries, &mut text);
+        text
+    }
 
     fn entry(partition_key: &str, explicit_hash_key: Option<&str>, data: &[u8]) -> Entry {
         Entry {
@@ -87,7 +91,7 @@ mod tests {
     #[test]
     fn the_text_is_what_the_service_documents() {
         let check = |stream, entries: &[Entry], expect: &str| {
-            assert_eq!(std::str::from_utf8(&put_records(stream, entries)).unwrap(), expect);
+            assert_eq!(put_records(stream, entries), expect);
         };
         check(
             StreamId::Name("events"),
@@ -110,7 +114,7 @@ mod tests {
                 .iter()
                 .map(|(key, hash_key, data)| entry(key, hash_key.map(|key| key.to_string()).as_deref(), data))
                 .collect();
-            let read: Value = serde_json::from_slice(&put_records(StreamId::Name("s"), &entries)).unwrap();
+            let read: Value = serde_json::from_str(&put_records(StreamId::Name("s"), &entries)).unwrap();
             let expect: Vec<Value> = puts
                 .iter()
                 .map(|(key, hash_key, data)| {

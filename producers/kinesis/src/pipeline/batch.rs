@@ -3,7 +3,11 @@
 
 use std::{sync::Arc, time::Instant};
 
-use crate::{pipeline::lane::LaneId, record::Record, reply::Reply};
+use crate::{
+    pipeline::{key::Key, lane::LaneId},
+    record::Record,
+    reply::Reply,
+};
 use bytes::Bytes;
 use kinesis_record::{HashRange, Unpacked, hash_key, unpack};
 
@@ -36,20 +40,22 @@ pub(crate) struct Ticket {
     pub(crate) epoch: u64,
     /// What it is charged against the buffer.
     pub(crate) cost: u32,
+    /// Requests that carried it in batches that were taken apart.
+    pub(crate) attempts_before: u32,
     pub(crate) deadline: Instant,
 }
 
 /// A user record that waits for its turn in a lane.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    pub(crate) partition_key: String,
+    pub(crate) partition_key: Key,
     pub(crate) data: Bytes,
     pub(crate) ticket: Ticket,
 }
 
 impl Pending {
     pub(crate) fn new(record: Record, ticket: Ticket) -> Self {
-        Pending { partition_key: record.partition_key, data: record.data, ticket }
+        Pending { partition_key: record.partition_key.into(), data: record.data, ticket }
     }
 }
 
@@ -76,6 +82,8 @@ pub(crate) struct Batch {
     pub(crate) is_aggregate: bool,
     pub(crate) expires: Expires,
     pub(crate) attempts: u32,
+    /// An attempt ended so that the stream may have stored it.
+    pub(crate) is_doubtful: bool,
     /// Goes in a request of its own: a request that it shared was refused, and it may be the reason.
     pub(crate) alone: bool,
 }
@@ -90,7 +98,7 @@ impl Batch {
             keys: HashRange { start: ticket.hash_key, end: ticket.hash_key },
             landing: ticket.hash_key,
             entry: Entry {
-                partition_key: pending.partition_key.into(),
+                partition_key: (*pending.partition_key).into(),
                 explicit_hash_key: explicit,
                 data: pending.data,
             },
@@ -98,6 +106,7 @@ impl Batch {
             is_aggregate: false,
             expires: Expires::WithFirst,
             attempts: 0,
+            is_doubtful: false,
             alone: false,
         }
     }
@@ -136,11 +145,16 @@ impl Batch {
     pub(crate) fn into_pending(self) -> Vec<Pending> {
         let records = self.records();
         let pending = |((key, data), ticket): ((Arc<str>, Bytes), Ticket)| Pending {
-            partition_key: (*key).to_owned(),
+            partition_key: (*key).to_owned().into(),
             data,
             ticket,
         };
-        records.into_iter().zip(self.tickets).map(pending).collect()
+        let attempts = self.attempts;
+        let tickets = self
+            .tickets
+            .into_iter()
+            .map(|ticket| Ticket { attempts_before: ticket.attempts_before.saturating_add(attempts), ..ticket });
+        records.into_iter().zip(tickets).map(pending).collect()
     }
 }
 

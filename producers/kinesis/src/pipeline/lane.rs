@@ -16,7 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use kinesis_record::{AggregateBuilder, Compressor, HashRange, Origin, opens_like_aggregate};
+use kinesis_record::{AggregateBuilder, Compressor, HashRange, Origin, UnsealedAggregate, opens_like_aggregate};
 
 use self::{compressed::Estimate, queue::Queue};
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
 const PACE_DIVISOR: usize = 2;
 
 /// But not smaller than this, below which requests cost more than evenness gains.
-const PACED_BYTES_MIN: usize = 4 << 10;
+pub(crate) const PACED_BYTES_MIN: usize = 4 << 10;
 
 /// Bytes of an aggregate beside its records: magic, digest, and the landing hash key in the table.
 const AGGREGATE_FRAME_BYTES: usize = 64;
@@ -55,6 +55,17 @@ pub(crate) struct Cut {
     pub(crate) origin: Option<Origin>,
 }
 
+/// What all lanes pack with, one after the other.
+#[derive(Debug)]
+pub(crate) struct Packer {
+    pub(crate) builder: AggregateBuilder,
+    /// There is one if aggregates are to be compressed.
+    pub(crate) compressor: Option<Compressor>,
+}
+
+/// A batch that was cut. If it is an aggregate without its digest, that is beside it, and the batch has no data yet.
+pub(crate) type CutBatch = (Batch, Option<UnsealedAggregate>);
+
 #[derive(Debug)]
 pub(crate) struct Lane {
     pub(crate) id: LaneId,
@@ -69,6 +80,8 @@ pub(crate) struct Lane {
     last_cut: Option<Instant>,
     /// Set when the shard's limit kept the lane from sending: smaller aggregates then lose nothing, and keep an even pace.
     pub(crate) paced_bytes_max: Option<usize>,
+    /// Nothing is sent before, because what was sent last was throttled and taken apart.
+    pub(crate) resumes_at: Option<Instant>,
     /// Batches of this lane that are not settled.
     in_flight: usize,
     /// Unsettled batches of lanes that a reshard replaced and that hold hash keys of this one.
@@ -87,6 +100,7 @@ impl Lane {
             estimate: Estimate::default(),
             last_cut: None,
             paced_bytes_max: None,
+            resumes_at: None,
             in_flight: 0,
             blocked_by: 0,
         }
@@ -103,6 +117,12 @@ impl Lane {
         let whole = u64::try_from(config.aggregate_bytes_max / PACE_DIVISOR).unwrap_or(u64::MAX);
         let part = usize::try_from(whole.saturating_mul(share_ppm) / 1_000_000).unwrap_or(usize::MAX);
         self.paced_bytes_max = Some(part.max(PACED_BYTES_MIN).min(config.aggregate_bytes_max));
+    }
+
+    /// Cuts the next aggregate no larger than this, because others send to the shard as well.
+    pub(crate) fn keep_pace(&mut self, bytes_max: usize, config: &Config) {
+        let bytes_max = bytes_max.max(PACED_BYTES_MIN).min(config.aggregate_bytes_max);
+        self.paced_bytes_max = Some(self.paced_bytes_max.map_or(bytes_max, |paced| paced.min(bytes_max)));
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -154,10 +174,13 @@ impl Lane {
         let Some(head) = self.queue.front().filter(|_| !waits_for_answer) else { return Due::Never };
         let is_full = self.queue.bytes() >= self.aggregate_content_max(config.aggregate_bytes_max, config);
         let is_flushed = head.ticket.epoch < flushed_below;
-        match self.last_cut {
-            Some(last_cut) if !is_full && !is_flushed => Due::From(last_cut + spacing),
-            Some(_) | None => Due::From(now),
-        }
+        let due = match self.last_cut {
+            Some(last_cut) if !is_full && !is_flushed => last_cut + spacing,
+            Some(_) | None => now,
+        };
+        // What is flushed may go, but not what the shard has just refused.
+        self.resumes_at = self.resumes_at.filter(|at| *at > now);
+        Due::From(self.resumes_at.map_or(due, |at| at.max(due)))
     }
 
     /// Bytes of the next batch, at most.
@@ -178,24 +201,25 @@ impl Lane {
     }
 
     /// Cuts the next batch from the head of the queue. The caller has seen that the lane is due.
-    pub(crate) fn cut(&mut self, cut: Cut, config: &Config, compressor: Option<&mut Compressor>) -> Option<Batch> {
+    pub(crate) fn cut(&mut self, cut: Cut, config: &Config, packer: &mut Packer) -> Option<CutBatch> {
         let Cut { now, room, origin } = cut;
         let first = self.queue.pop()?;
         self.last_cut = Some(now);
         self.in_flight += 1;
         if !config.aggregation {
             self.queue.begin(first.ticket.hash_key);
-            return Some(Batch::plain(self.id, first));
+            return Some((Batch::plain(self.id, first), None));
         }
         let paced_bytes_max = self.paced_bytes_max.take().unwrap_or(config.aggregate_bytes_max);
         let record_bytes_max = config.record_bytes_max.min(room).saturating_sub(self.outer_key.len());
         let bytes_max = paced_bytes_max.min(record_bytes_max);
-        if let Some(compressor) = compressor {
+        if let Some(compressor) = &mut packer.compressor {
             self.queue.push_front(first);
-            return self.cut_compressed(bytes_max, origin, config, compressor);
+            return Some((self.cut_compressed(bytes_max, origin, config, compressor)?, None));
         }
         let landing = self.range.start;
-        let mut builder = marked_builder(origin);
+        let builder = &mut packer.builder;
+        begin(builder, origin);
         builder.push(&first.partition_key, Some(landing), first.data.clone());
         let mut others = Vec::new();
         while let Some(next) = self.queue.front()
@@ -206,12 +230,12 @@ impl Lane {
         }
         let can_be_wrapped = builder.size() + self.outer_key.len() <= config.record_bytes_max;
         if others.is_empty() && !(wants_wrapping(&first, config) && can_be_wrapped) {
-            return Some(Batch::plain(self.id, first));
+            return Some((Batch::plain(self.id, first), None));
         }
         let mut tickets = Vec::with_capacity(others.len() + 1);
         tickets.push(first.ticket);
         tickets.append(&mut others);
-        Some(self.aggregate(builder.encode(), tickets, config))
+        Some((self.aggregate(Bytes::new(), tickets, config), Some(builder.encode_unsealed())))
     }
 
     /// An aggregate as a batch of this lane.
@@ -229,6 +253,7 @@ impl Lane {
             is_aggregate: true,
             expires: if config.dedupe_tag.is_some() { Expires::WithLast } else { Expires::WithFirst },
             attempts: 0,
+            is_doubtful: false,
             alone: false,
         }
     }
@@ -241,13 +266,12 @@ impl Lane {
     }
 }
 
-/// An empty aggregate, with its mark if there is to be one.
-fn marked_builder(origin: Option<Origin>) -> AggregateBuilder {
-    let mut builder = AggregateBuilder::new();
+/// Empties an aggregate, and gives it its mark if there is to be one.
+fn begin(builder: &mut AggregateBuilder, origin: Option<Origin>) {
+    builder.clear();
     if let Some(origin) = origin {
         builder.set_origin(origin);
     }
-    builder
 }
 
 /// Whether a record that travels alone should be in an aggregate all the same. A payload that opens like an aggregate is, or

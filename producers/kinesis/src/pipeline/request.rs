@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Instant};
 
+use kinesis_record::UnsealedAggregate;
+
 use crate::pipeline::batch::Entry;
 
 /// The service takes at most this many records in a request.
@@ -35,6 +37,8 @@ pub(crate) struct InFlight {
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
     pub(crate) batches: Vec<BatchId>,
+    /// Those among them that were cut just now: their digests are taken side by side.
+    pub(crate) unsealed: Vec<(BatchId, UnsealedAggregate)>,
     bytes: usize,
     is_closed: bool,
     /// Closes with the first record.

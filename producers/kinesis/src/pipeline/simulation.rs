@@ -1,6 +1,8 @@
 //! The whole pipeline in simulated time against a simulated stream: faults, splits, merges, limits, all from one seed. Nothing
 //! waits, so minutes pass in milliseconds, and a failing seed fails again.
 
+#[cfg(test)]
+mod crowd;
 mod ledger;
 #[cfg(test)]
 mod outage;
@@ -26,7 +28,7 @@ use super::{
     request::{Request, RequestId},
 };
 use crate::{
-    config::{Config, ProducerId},
+    config::Config,
     error::PutError,
     record::{Delivered, Record},
     reply::Reply,
@@ -258,7 +260,7 @@ fn marked_records_are_read_once() {
         check_survives(
             seed,
             config(|config| {
-                config.dedupe_tag = Some(ProducerId { producer: 17, epoch: seed });
+                config.dedupe_tag = Some(crate::config::ProducerId { producer: 17, epoch: seed });
                 config.compression_level = (seed % 2 == 0).then_some(1);
                 config.lanes_per_shard = if seed % 3 == 0 { 4 } else { 1 };
                 config.record_deadline = Duration::from_secs(60);

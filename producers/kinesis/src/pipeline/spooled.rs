@@ -93,7 +93,11 @@ impl Unsettled {
         let explicit_hash_key = ticket.hash_key_is_explicit.then_some(ticket.hash_key);
         Unsettled {
             number: ticket.number,
-            record: Record { partition_key: pending.partition_key, explicit_hash_key, data: pending.data },
+            record: Record {
+                partition_key: (*pending.partition_key).to_owned(),
+                explicit_hash_key,
+                data: pending.data,
+            },
             place: Place::Waiting { reply: ticket.reply, epoch: ticket.epoch, cost: ticket.cost },
         }
     }

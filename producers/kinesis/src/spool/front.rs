@@ -127,11 +127,9 @@ impl Spool {
     }
 
     /// Takes a record in that somebody has just sent.
-    pub(crate) fn take_in(&mut self, accepted: Accepted, pipeline: &mut Pipeline, budget: &Semaphore) {
-        let Reply::Sender(sender) = accepted.reply else { return };
+    pub(crate) fn take_in(&mut self, record: &Record, waiting: Waiting, pipeline: &mut Pipeline, budget: &Semaphore) {
         count(&self.counters.offered, 1);
-        let waiting = Waiting { sender, epoch: pipeline.count_in(), cost: accepted.cost };
-        if let Err((waiting, error)) = self.core.stage(&accepted.record, waiting) {
+        if let Err((waiting, error)) = self.core.stage(record, waiting) {
             self.answer(waiting, Some(error), pipeline, budget);
         }
     }

@@ -17,13 +17,12 @@ use aws_sdk_kinesis::{
 use kinesis_record::HashRange;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use super::{Command, Task, now};
+use super::{Command, Offer, Task, now};
 use crate::{
     config::Config,
     kinesis::Stream,
-    pipeline::{Accepted, Pipeline, batch::routing_hash_key},
+    pipeline::Pipeline,
     record::Record,
-    reply::Reply,
     shard_map::{Shard, ShardMap},
     stats::Counters,
 };
@@ -82,9 +81,8 @@ async fn nothing_runs_after_a_flush_not_even_a_timer() {
             let running = tokio::spawn(Counted { future: Box::pin(task.run()), polls: Arc::clone(&polls) });
             for _ in 0..records {
                 let record = Record::new("key", "data");
-                let (hash_key, cost) = (routing_hash_key(&record), record.cost(1_000).unwrap());
-                let reply = Reply::Sender(oneshot::channel().0);
-                commands.send(Command::Put(Accepted { record, hash_key, cost, reply })).unwrap();
+                let (cost, reply) = (record.cost(1_000).unwrap(), oneshot::channel().0);
+                commands.send(Command::Put(Offer { record, cost, reply })).unwrap();
             }
             let (flush, flushed) = oneshot::channel();
             commands.send(Command::Flush(flush)).unwrap();

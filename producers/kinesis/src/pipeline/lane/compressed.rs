@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use kinesis_record::{AggregateBuilder, CONTENT_BYTES_MAX, Compressor, Origin};
 
-use super::{Lane, marked_builder, wants_wrapping};
+use super::{Lane, begin, wants_wrapping};
 use crate::{
     config::Config,
     pipeline::batch::{Batch, Pending},
@@ -79,7 +79,8 @@ impl Lane {
     ) -> Option<Batch> {
         let content_max = self.estimate.content_max(bytes_max);
         let landing = self.range.start;
-        let mut filling = Filling { builder: marked_builder(origin), taken: Vec::new() };
+        let mut filling = Filling { builder: AggregateBuilder::new(), taken: Vec::new() };
+        begin(&mut filling.builder, origin);
         filling.push(self.queue.pop()?, landing);
         while let Some(next) = self.queue.front()
             && filling.builder.size_with(&next.partition_key, Some(landing), next.data.len()) <= content_max
@@ -110,7 +111,7 @@ impl Lane {
                 self.queue.push_front(last);
             }
             let taken = std::mem::take(&mut filling.taken);
-            filling.builder = marked_builder(origin);
+            begin(&mut filling.builder, origin);
             for pending in taken {
                 filling.push(pending, landing);
             }

@@ -61,10 +61,9 @@ impl super::Pipeline {
     fn held_bytes(&self) -> usize {
         // A oneshot's shared half: state, value, two wakers.
         const REPLY_BYTES: usize = 128;
-        let waiting =
-            self.lanes.iter().flat_map(|lane| lane.waiting()).map(|pending| {
-                size_of_val(pending) + pending.partition_key.capacity() + pending.data.len() + REPLY_BYTES
-            });
+        let waiting = self.lanes.iter().flat_map(|lane| lane.waiting()).map(|pending| {
+            size_of_val(pending) + pending.partition_key.allocated_bytes() + pending.data.len() + REPLY_BYTES
+        });
         let sent = self.batches.values().map(|batch| {
             let tickets = batch.tickets.capacity() * size_of::<super::super::batch::Ticket>();
             size_of_val(batch) + batch.entry.bytes() + tickets + batch.tickets.len() * REPLY_BYTES

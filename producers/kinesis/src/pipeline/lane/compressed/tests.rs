@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kinesis_record::{COMPRESSED_MAGIC, Compressor, HashRange, Origin, Unpacked, unpack};
+use kinesis_record::{AggregateBuilder, COMPRESSED_MAGIC, Compressor, HashRange, Origin, Unpacked, unpack};
 use proptest::prelude::*;
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 use tokio::sync::oneshot;
@@ -15,7 +15,7 @@ use crate::{
     config::{Config, ProducerId, WRAPPING_BYTES_MAX},
     pipeline::{
         batch::{Batch, Pending, Ticket},
-        lane::{Cut, Lane, LaneId},
+        lane::{Cut, Lane, LaneId, Packer},
     },
     record::Record,
 };
@@ -49,6 +49,7 @@ fn pending(now: Instant, number: u64, key: &str, data: Vec<u8>) -> Pending {
         number,
         epoch: 0,
         cost: 0,
+        attempts_before: 0,
         deadline: now + Duration::from_secs(1),
     };
     Pending::new(Record::new(key, data), ticket)
@@ -73,12 +74,17 @@ fn payload(kind: u8, bytes: usize, random: &mut StdRng) -> Vec<u8> {
     }
 }
 
+fn packer() -> Packer {
+    Packer { builder: AggregateBuilder::new(), compressor: Some(Compressor::new(1)) }
+}
+
 /// Cuts everything; checks each batch; returns how many there were.
 fn drain(mut lane: Lane, config: &Config, expect: &[(String, Vec<u8>)]) -> usize {
-    let mut compressor = Compressor::new(1);
+    let mut packer = packer();
     let now = Instant::now();
     let (mut batches, mut read) = (0, Vec::new());
-    while let Some(batch) = lane.cut(cut_at(now, config), config, Some(&mut compressor)) {
+    while let Some((batch, unsealed)) = lane.cut(cut_at(now, config), config, &mut packer) {
+        assert!(unsealed.is_none(), "what is compressed has no digest");
         batches += 1;
         let fits = batch.tickets.len() == 1 || batch.entry.data.len() <= config.aggregate_bytes_max;
         assert!(fits, "{} bytes in {} records", batch.entry.data.len(), batch.tickets.len());
@@ -88,7 +94,7 @@ fn drain(mut lane: Lane, config: &Config, expect: &[(String, Vec<u8>)]) -> usize
         let tickets = batch.tickets.len();
         let records = batch.into_pending();
         assert_eq!(records.len(), tickets);
-        read.extend(records.into_iter().map(|pending| (pending.partition_key, pending.data.to_vec())));
+        read.extend(records.into_iter().map(|pending| ((*pending.partition_key).to_owned(), pending.data.to_vec())));
     }
     assert!(read == expect, "every record, in its order");
     usize::try_from(batches).unwrap()
@@ -165,7 +171,7 @@ fn a_record_alone_goes_in_its_smallest_form() {
     let check = |config: &Config, data: &[u8], is_aggregate: bool, is_compressed: bool| {
         let mut lane = lane();
         lane.push(pending(Instant::now(), 1, "k", data.to_vec()));
-        let batch: Batch = lane.cut(cut_at(Instant::now(), config), config, Some(&mut Compressor::new(1))).unwrap();
+        let (batch, _): (Batch, _) = lane.cut(cut_at(Instant::now(), config), config, &mut packer()).unwrap();
         assert_eq!(batch.is_aggregate, is_aggregate);
         assert_eq!(batch.entry.data.starts_with(&COMPRESSED_MAGIC), is_compressed);
         let Ok(Unpacked::Aggregate(records)) = unpack(&batch.entry.data) else { return assert!(!is_aggregate) };
