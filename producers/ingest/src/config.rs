@@ -44,7 +44,7 @@ pub const VARIABLES: [Variable; 12] = [
     },
     Variable {
         name: LINGER_MS,
-        default: "5; Lambda: 0",
+        default: "5; classic Lambda: 0",
         meaning: "longest wait of an event for others to share a record with, 0 to 1000 ms",
     },
     Variable { name: BODY_BYTES_MAX, default: "262144", meaning: "largest event, 1024 to 327680 bytes decompressed" },
@@ -88,6 +88,8 @@ const MEMORY_BYTES_MAX: &str = "MEMORY_BYTES_MAX";
 const BUFFER_BYTES_MAX: &str = "BUFFER_BYTES_MAX";
 const CONNECTIONS_MAX: &str = "CONNECTIONS_MAX";
 const HEAD_TIMEOUT_MS: &str = "HEAD_TIMEOUT_MS";
+/// Set by Lambda itself, not by people.
+const LAMBDA_MAX_CONCURRENCY: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
 const AWS_ENDPOINT_URL: &str = "AWS_ENDPOINT_URL";
 
 /// Everything that a binary is told.
@@ -114,7 +116,7 @@ pub struct Config {
 pub enum Front {
     /// A process that serves many calls at once.
     Server,
-    /// A function that serves one call at a time: waiting for company would only be waiting.
+    /// A function. A classic one serves one call at a time, so that waiting for company would only be waiting.
     Lambda,
 }
 
@@ -156,6 +158,7 @@ impl Config {
         let defaults = (Settings::default(), Limits::default());
         let linger_ms = match front {
             Front::Server => 5,
+            Front::Lambda if reader.serves_many() => 5,
             Front::Lambda => 0,
         };
         let tenants_file = reader.optional(TENANTS_FILE);
@@ -209,6 +212,12 @@ impl Reader {
         }
         self.faults.extend(VARIABLES.iter().find(|variable| variable.name == name));
         default
+    }
+
+    /// Whether the function is on Managed Instances, where an environment gets many calls at once.
+    fn serves_many(&self) -> bool {
+        let calls_max = self.vars.get(LAMBDA_MAX_CONCURRENCY).and_then(|text| text.trim().parse::<u32>().ok());
+        calls_max.is_some_and(|calls| calls > 1)
     }
 
     fn optional(&self, name: &str) -> Option<PathBuf> {

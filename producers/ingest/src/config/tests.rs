@@ -13,7 +13,11 @@ fn nothing_set_is_a_working_server() {
     assert_eq!((config.raw_stream.as_str(), config.linger), ("ad-events", Duration::from_millis(5)));
     assert_eq!((config.settings.body_bytes_max, config.settings.batch_bytes_max), (256 * 1024, 4 * 1024 * 1024));
     assert_eq!(config.settings.tenant_id, "demo");
-    assert_eq!(Config::from_vars([], Front::Lambda).unwrap().linger, Duration::ZERO);
+    for (calls, linger_ms) in [(None, 0), (Some("1"), 0), (Some("16"), 5)] {
+        let calls = calls.map(|calls| (LAMBDA_MAX_CONCURRENCY.to_owned(), calls.to_owned()));
+        let config = Config::from_vars(calls, Front::Lambda).unwrap();
+        assert_eq!(config.linger, Duration::from_millis(linger_ms));
+    }
 }
 
 #[test]

@@ -13,6 +13,8 @@ mod events_around;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
+mod lambda;
+#[cfg(test)]
 mod notices;
 #[cfg(test)]
 mod openapi;
