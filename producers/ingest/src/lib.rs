@@ -17,6 +17,7 @@ pub mod tenants;
 mod accept;
 mod batch;
 mod outcome;
+mod way;
 
 pub use crate::http::app;
 pub use crate::ingest::{Ingest, Settings};

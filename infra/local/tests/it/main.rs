@@ -5,11 +5,17 @@ mod boto;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod fronts;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod isolated;
 #[cfg(test)]
+mod large;
+#[cfg(test)]
 mod running;
+#[cfg(test)]
+mod tenants;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]

@@ -10,5 +10,5 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let config = Config::from_env(Front::Lambda)?;
     start::logging(LogFormat::Json)?;
     let producer = start::producer(&config).await?;
-    ingest::gateway::run(app(start::ingest(&config, producer)?)).await
+    ingest::gateway::run(app(start::ingest(&config, producer).await?)).await
 }

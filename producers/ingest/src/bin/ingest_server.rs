@@ -47,7 +47,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("listen on {} (MILLRACE_LISTEN sets another address)", config.listen))?;
     let producer = start::producer(&config).await?;
-    let ingest = start::ingest(&config, producer.clone())?;
+    let ingest = start::ingest(&config, producer.clone()).await?;
     tracing::info!(listen = %listener.local_addr()?, stream = config.raw_stream, "serving");
     let shutdown = async move {
         tokio::select! {

@@ -15,6 +15,8 @@ mod fuzz;
 #[cfg(test)]
 mod lambda;
 #[cfg(test)]
+mod large;
+#[cfg(test)]
 mod notices;
 #[cfg(test)]
 mod openapi;
