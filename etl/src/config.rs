@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use claim_check::ClaimChecks;
 use object_store::ObjectStore;
 use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 
@@ -17,6 +18,8 @@ pub struct Config {
     pub failed_events_stream: String,
     /// `PUBLISH_INTERVAL_S`: seconds between passes of the publisher, 1 to 3600; 30.
     pub publish_interval: Duration,
+    /// `CLAIM_CHECK_BUCKET`: the bucket of events larger than a record; none.
+    pub claim_check_bucket: Option<String>,
     /// `AWS_ENDPOINT_URL_S3`, else `AWS_ENDPOINT_URL`: where S3 is, if not at AWS.
     pub endpoint: Option<String>,
 }
@@ -64,6 +67,7 @@ impl Config {
             database: var("GLUE_DATABASE").unwrap_or_else(|| "adx".to_owned()),
             failed_events_stream: var("FAILED_EVENTS_STREAM").unwrap_or_else(|| "failed-events".to_owned()),
             publish_interval: Duration::from_secs(publish_interval_s),
+            claim_check_bucket: var("CLAIM_CHECK_BUCKET"),
             endpoint: var("AWS_ENDPOINT_URL_S3").or_else(|| var("AWS_ENDPOINT_URL")),
         })
     }
@@ -74,6 +78,17 @@ impl Config {
     /// When the environment's AWS settings contradict each other.
     pub fn store(&self) -> object_store::Result<Arc<dyn ObjectStore>> {
         lake(AmazonS3Builder::from_env(), &self.bucket, self.endpoint.as_deref())
+    }
+
+    /// The bucket of large events, if there is one, with credentials and region from the environment.
+    ///
+    /// # Errors
+    /// As [`Config::store`].
+    pub fn claim_checks(&self) -> object_store::Result<Option<ClaimChecks>> {
+        let Some(bucket) = self.claim_check_bucket.as_deref() else { return Ok(None) };
+        let builder = AmazonS3Builder::from_env();
+        // Nothing is put there by these programs, so the size of a record does not matter.
+        ClaimChecks::open(builder, bucket, self.endpoint.as_deref(), usize::MAX).map(Some)
     }
 }
 

@@ -8,6 +8,8 @@ use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchError;
 use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::Record;
 use chrono::DateTime;
+use claim_check::LargeFailedEvents;
+use claim_check::failed::{LargeFailedError, cut, is_large};
 use events::envelope::Event;
 use events::event_id::EventId;
 use events::failed::{FailedEvent, FailureType};
@@ -17,8 +19,6 @@ use tokio::time::{Duration, sleep};
 const BATCH_RECORDS_MAX: usize = 500;
 /// Firehose: bytes a `PutRecordBatch`, before base64.
 const BATCH_BYTES_MAX: usize = 4 << 20;
-/// Firehose: bytes a record, before base64.
-const RECORD_BYTES_MAX: usize = 1_024_000;
 /// Attempts at a batch of which some records were refused for the moment; with the pauses below, 6 s.
 const ATTEMPTS_MAX: u32 = 7;
 /// First pause between attempts; each is twice the one before.
@@ -29,6 +29,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 pub struct FailedEvents {
     client: Client,
     delivery_stream: String,
+    large: Option<LargeFailedEvents>,
 }
 
 /// Why failed events are not durable.
@@ -37,6 +38,12 @@ pub enum FailedEventsError {
     /// The call failed, after the SDK's own retries.
     #[error("put failed events")]
     Put(#[source] Box<SdkError<PutRecordBatchError>>),
+    /// One that is too large for Firehose is not durable.
+    #[error("put a large failed event")]
+    Large(#[from] LargeFailedError),
+    /// A large one could not be cut.
+    #[error("cut a large failed event")]
+    Cut(#[from] serde_json::Error),
     /// Firehose kept refusing some.
     #[error("{records} failed events were refused {ATTEMPTS_MAX} times, last with {code}")]
     Refused {
@@ -71,7 +78,26 @@ pub struct Failure<'f> {
 impl FailedEvents {
     /// Failed events go to this delivery stream.
     pub fn new(client: Client, delivery_stream: impl Into<String>) -> Self {
-        Self { client, delivery_stream: delivery_stream.into() }
+        Self { client, delivery_stream: delivery_stream.into(), large: None }
+    }
+
+    /// With the place for those that are too large for Firehose; without it they are cut to what Firehose takes.
+    #[must_use]
+    pub fn with_large(self, large: Option<LargeFailedEvents>) -> Self {
+        Self { large, ..self }
+    }
+
+    /// Adds a line to those that [`FailedEvents::put`] takes later. A large one is durable already when this returns.
+    ///
+    /// # Errors
+    /// When it is to be durable and is not.
+    pub async fn collect(&self, line: Vec<u8>, now_ms: i64, lines: &mut Vec<Vec<u8>>) -> Result<(), FailedEventsError> {
+        match &self.large {
+            Some(large) if is_large(&line) => large.put(&line, now_ms).await?,
+            None if is_large(&line) => lines.push(cut(&line)?),
+            Some(_) | None => lines.push(line),
+        }
+        Ok(())
     }
 
     /// Puts lines, each a failed event, and returns when all are durable.
@@ -136,15 +162,11 @@ fn batches(lines: Vec<Vec<u8>>) -> Vec<Vec<Record>> {
 }
 
 impl Failure<'_> {
-    /// The line of the `failed_events` table, with its line feed. A record too large for Firehose is cut at the end;
-    /// `payload_bytes` tells the whole size.
+    /// The line of the `failed_events` table, with its line feed.
     ///
     /// # Errors
     /// Only if it could not be written as JSON, which no value of it causes.
     pub fn line(&self, now_ms: i64) -> Result<Vec<u8>, serde_json::Error> {
-        /// In base64 this leaves a quarter of the record's limit for all other members.
-        const PAYLOAD_BYTES_MAX: usize = RECORD_BYTES_MAX / 16 * 9;
-        let kept = self.data.get(..PAYLOAD_BYTES_MAX).unwrap_or(self.data);
         let event = Event::read(self.data).ok();
         let envelope = event.as_ref().map(|event| &event.envelope);
         let position = format!("{}/{}/{}", self.shard_id, self.sequence_number, self.sub_sequence);
@@ -158,7 +180,7 @@ impl Failure<'_> {
             error_code: self.code.into(),
             error_path: None,
             error_message: self.message.as_str().into(),
-            payload: base64_simd::STANDARD.encode_to_string(kept),
+            payload: base64_simd::STANDARD.encode_to_string(self.data),
             payload_bytes: i64::try_from(self.data.len()).unwrap_or(i64::MAX),
             processor: "stage".into(),
             processor_version: env!("CARGO_PKG_VERSION").into(),
@@ -214,10 +236,20 @@ mod tests {
         assert_ne!(id(b"x", 1), id(b"y", 1));
     }
 
-    #[test]
-    fn the_largest_record_fits_firehose() {
+    #[tokio::test]
+    async fn large_ones_are_cut_or_go_beside_firehose() {
+        let sdk = aws_sdk_firehose::Config::builder()
+            .behavior_version(aws_sdk_firehose::config::BehaviorVersion::latest())
+            .build();
+        let events = FailedEvents::new(Client::from_conf(sdk), "failed-events");
         let line = failure(&vec![b'x'; 10 << 20]).line(0).unwrap();
-        assert!(line.len() <= RECORD_BYTES_MAX, "{}", line.len());
+        let mut lines = Vec::new();
+        events.collect(line.clone(), 0, &mut lines).await.unwrap();
+        assert!(lines.len() == 1 && !is_large(&lines[0]));
+        let store = std::sync::Arc::new(object_store::memory::InMemory::new());
+        let large = LargeFailedEvents::new(store, crate::layout::FAILED_EVENTS);
+        events.with_large(Some(large)).collect(line, 0, &mut lines).await.unwrap();
+        assert_eq!(lines.len(), 1);
     }
 
     #[test]

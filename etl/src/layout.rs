@@ -8,7 +8,7 @@
 //! resent/TABLE/HOUR/GENERATION-UUID.parquet           ids of requests that were sent again, which are no rows
 //! manifests/TABLE/HOUR/manifest                       the data files of the hour: what readers follow
 //! unsettled/TABLE/HOUR                                a mark: this hour wants to be looked at again
-//! failed_events/HOUR/…                                written by Firehose
+//! failed_events/HOUR/…                                written by Firehose; large ones by the stages
 //! ```
 
 use object_store::path::Path;
@@ -16,6 +16,9 @@ use object_store::path::Path;
 use events::table::Table;
 
 use crate::hour::Hour;
+
+/// The folder of failed events.
+pub const FAILED_EVENTS: &str = "failed_events";
 
 /// The folder of staged objects of a table.
 pub fn staging(table: &Table) -> Path {

@@ -41,6 +41,12 @@ pub enum Fault {
     /// The enriched event could not be written.
     #[error("the enriched event cannot be written")]
     Write(#[source] serde_json::Error),
+    /// It stands for an event that is not where it should be.
+    #[error(transparent)]
+    ClaimCheck(claim_check::RedeemError),
+    /// It stands for an event in a bucket that this stage was not told of.
+    #[error("the record stands for an event in a bucket, and no bucket is set")]
+    NoClaimChecks,
     /// The enriched event is larger than a stream takes.
     #[error("the enriched event has {bytes} bytes, more than a record may have")]
     TooLarge {
@@ -53,7 +59,7 @@ impl Fault {
     /// How the failed event is filed.
     pub fn failure_type(&self) -> FailureType {
         match self {
-            Fault::Aggregate(_) => FailureType::LoaderError,
+            Fault::Aggregate(_) | Fault::ClaimCheck(_) | Fault::NoClaimChecks => FailureType::LoaderError,
             Fault::Event(_) | Fault::Body(_) => FailureType::JsonSyntax,
             Fault::Rule { .. } | Fault::Refused => FailureType::SchemaViolation,
             Fault::Write(_) => FailureType::EnrichmentFailure,
@@ -72,6 +78,8 @@ impl Fault {
             Fault::Rule { code, .. } => code,
             Fault::Refused => "refused",
             Fault::Write(_) => "enriched.write",
+            Fault::ClaimCheck(error) => error.code(),
+            Fault::NoClaimChecks => "claim_check.unset",
             Fault::TooLarge { .. } => "enriched.size",
         }
     }
@@ -85,6 +93,8 @@ impl Fault {
             | Fault::Body(_)
             | Fault::Refused
             | Fault::Write(_)
+            | Fault::ClaimCheck(_)
+            | Fault::NoClaimChecks
             | Fault::TooLarge { .. } => None,
         }
     }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::Record;
 use chrono::DateTime;
+use claim_check::LargeFailedEvents;
+use claim_check::failed::{LargeFailedError, cut, is_large};
 use events::envelope::{Event, EventType};
 use events::event_id::EventId;
 use events::failed::{FailedEvent, PROCESSOR_INGEST, Refusal};
@@ -25,6 +27,7 @@ const PAUSE_FIRST: Duration = Duration::from_millis(50);
 pub struct FailedEvents {
     client: aws_sdk_firehose::Client,
     delivery_stream: String,
+    large: Option<LargeFailedEvents>,
 }
 
 /// Why failed events are not durable.
@@ -45,6 +48,9 @@ pub enum FailedEventsError {
     /// An entry could not be built.
     #[error("build an entry of the delivery stream")]
     Build(#[from] aws_sdk_firehose::error::BuildError),
+    /// One that is too large for Firehose is not durable.
+    #[error("put a large failed event")]
+    Large(#[from] LargeFailedError),
     /// An entry could not be written.
     #[error("write a failed event")]
     Write(#[from] serde_json::Error),
@@ -53,7 +59,27 @@ pub enum FailedEventsError {
 impl FailedEvents {
     /// A handle to a delivery stream.
     pub fn new(client: aws_sdk_firehose::Client, delivery_stream: String) -> Self {
-        Self { client, delivery_stream }
+        Self { client, delivery_stream, large: None }
+    }
+
+    /// With the place for those that are too large for Firehose; without it they are cut to what Firehose takes.
+    #[must_use]
+    pub fn with_large(self, large: Option<LargeFailedEvents>) -> Self {
+        Self { large, ..self }
+    }
+
+    /// Adds a line to those that [`FailedEvents::put`] takes later. A large one is durable already when this returns, so
+    /// that a batch of them does not gather in memory.
+    ///
+    /// # Errors
+    /// When it is to be durable and is not.
+    pub async fn collect(&self, line: Vec<u8>, now_ms: i64, lines: &mut Vec<Vec<u8>>) -> Result<(), FailedEventsError> {
+        match &self.large {
+            Some(large) if is_large(&line) => large.put(&line, now_ms).await?,
+            None if is_large(&line) => lines.push(cut(&line)?),
+            Some(_) | None => lines.push(line),
+        }
+        Ok(())
     }
 
     /// Puts lines on the delivery stream; returns when all are durable there.

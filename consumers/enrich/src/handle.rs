@@ -4,10 +4,13 @@
 //! event at once. Only our own faults (a stream that does not take records) are reported, at the lowest sequence
 //! number, and everything from there on comes again.
 
+use std::fmt;
 use std::sync::Arc;
 
 use aws_lambda_events::event::kinesis::{KinesisEvent, KinesisEventRecord};
 use aws_lambda_events::event::streams::KinesisEventResponse;
+use bytes::Bytes;
+use claim_check::{ClaimChecks, Stream, is_pointer};
 use kinesis_consumer::{BatchFailures, UserRecord};
 use kinesis_producer::{Delivery, Producer, Record};
 
@@ -25,6 +28,17 @@ pub struct Enricher {
     screens: Arc<Screens>,
     enriched: Producer,
     failed: FailedEvents,
+    claim_checks: Option<ClaimChecks>,
+}
+
+/// What becomes of one user record.
+enum Step {
+    /// It goes on the enriched stream.
+    Put(Record),
+    /// It becomes a failed event.
+    Fail(UserRecord, Fault),
+    /// Nothing can be done now, for a fault of ours: it has to come again.
+    Stuck,
 }
 
 /// Why a whole batch is to be repeated.
@@ -48,7 +62,14 @@ struct Pending {
 impl Enricher {
     /// An enrichment with its reference data and its two ways out.
     pub fn new(screens: Arc<Screens>, enriched: Producer, failed: FailedEvents) -> Self {
-        Self { screens, enriched, failed }
+        Self { screens, enriched, failed, claim_checks: None }
+    }
+
+    /// With the bucket of events that are larger than a record: those of the raw stream are read from it, those for the
+    /// enriched stream put into it.
+    #[must_use]
+    pub fn with_claim_checks(self, claim_checks: Option<ClaimChecks>) -> Self {
+        Self { claim_checks, ..self }
     }
 
     /// Enriches a batch. Returns once every event is durable on the enriched stream or as a failed event, or
@@ -87,38 +108,85 @@ impl Enricher {
             Ok(user_records) => user_records,
             Err(error) => {
                 let damaged = whole_record(record);
-                failed_lines.push(failed::line(&damaged, &shard_id, &Fault::Aggregate(error), now_ms)?);
+                let line = failed::line(&damaged, &shard_id, &Fault::Aggregate(error), now_ms)?;
+                self.failed.collect(line, now_ms, failed_lines).await?;
                 return Ok(entry);
             }
         };
         for user_record in user_records {
-            let data = match self.enriched_record(&user_record, now_ms) {
-                Ok(data) => data,
-                Err(fault) => {
-                    failed_lines.push(failed::line(&user_record, &shard_id, &fault, now_ms)?);
-                    continue;
+            match self.step(user_record, now_ms).await {
+                Step::Put(record) => match self.enriched.send(record).await {
+                    Ok(delivery) => entry.deliveries.push(delivery),
+                    Err(error) => {
+                        tracing::error!(%error, "the enriched stream takes no records");
+                        entry.is_refused = true;
+                    }
+                },
+                Step::Fail(record, fault) => {
+                    let line = failed::line(&record, &shard_id, &fault, now_ms)?;
+                    self.failed.collect(line, now_ms, failed_lines).await?;
                 }
-            };
-            let partition_key = user_record.partition_key.to_string();
-            let record = Record { partition_key, explicit_hash_key: None, data: data.into() };
-            match self.enriched.send(record).await {
-                Ok(delivery) => entry.deliveries.push(delivery),
-                Err(error) => {
-                    tracing::error!(%error, "the enriched stream takes no records");
-                    entry.is_refused = true;
-                    break;
-                }
+                Step::Stuck => entry.is_refused = true,
+            }
+            if entry.is_refused {
+                break;
             }
         }
         Ok(entry)
     }
 
-    fn enriched_record(&self, record: &UserRecord, now_ms: i64) -> Result<Vec<u8>, Fault> {
-        let data = calculate::enriched_record(&record.data, &self.screens, now_ms)?;
-        if data.len() > EVENT_BYTES_MAX {
-            return Err(Fault::TooLarge { bytes: data.len() });
+    /// Enriches one record; what it stands for, if it is a pointer.
+    async fn step(&self, record: UserRecord, now_ms: i64) -> Step {
+        let record = if is_pointer(&record.data) {
+            let Some(claim_checks) = &self.claim_checks else { return Step::Fail(record, Fault::NoClaimChecks) };
+            match claim_checks.redeem(&record.data).await {
+                Ok(data) => UserRecord { data, ..record },
+                Err(error) if error.is_temporary() => {
+                    tracing::error!(error = %DisplayChain(&error), "a large event cannot be read now");
+                    return Step::Stuck;
+                }
+                Err(error) => return Step::Fail(record, Fault::ClaimCheck(error)),
+            }
+        } else {
+            record
+        };
+        let data = match calculate::enriched_record(&record.data, &self.screens, now_ms) {
+            Ok(data) => Bytes::from(data),
+            Err(fault) => return Step::Fail(record, fault),
+        };
+        let partition_key = record.partition_key.to_string();
+        let data = match &self.claim_checks {
+            None if data.len() > EVENT_BYTES_MAX => {
+                let bytes = data.len();
+                return Step::Fail(record, Fault::TooLarge { bytes });
+            }
+            Some(claim_checks) if !claim_checks.fits(data.len() + partition_key.len()) => {
+                match claim_checks.check_in(Stream::Enriched, data).await {
+                    Ok(pointer) => pointer,
+                    Err(error) => {
+                        tracing::error!(error = %DisplayChain(&error), "a large event cannot be stored now");
+                        return Step::Stuck;
+                    }
+                }
+            }
+            None | Some(_) => data,
+        };
+        Step::Put(Record { partition_key, explicit_hash_key: None, data })
+    }
+}
+
+/// An error with what caused it, as one line.
+struct DisplayChain<'e>(&'e (dyn std::error::Error + 'static));
+
+impl fmt::Display for DisplayChain<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(formatter, ": {error}")?;
+            source = error.source();
         }
-        Ok(data)
+        Ok(())
     }
 }
 

@@ -1,11 +1,14 @@
 //! The Lambda function that stages batches of the enriched stream.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use aws_lambda_events::event::kinesis::KinesisEvent;
+use claim_check::LargeFailedEvents;
 use etl::config::Config;
 use etl::failed::FailedEvents;
+use etl::layout::FAILED_EVENTS;
 use etl::stage::Stager;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 
@@ -15,8 +18,10 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let config = Config::from_env().context("read the settings")?;
     let aws = aws_config::load_from_env().await;
     let store = config.store().context("open the lake")?;
+    let large = LargeFailedEvents::new(Arc::clone(&store), FAILED_EVENTS);
     let failed_events = FailedEvents::new(aws_sdk_firehose::Client::new(&aws), &config.failed_events_stream);
-    let stager = Stager::new(store, failed_events);
+    let claim_checks = config.claim_checks().context("open the bucket of large events")?;
+    let stager = Stager::new(store, failed_events.with_large(Some(large))).with_claim_checks(claim_checks);
     let stager = &stager;
     let handler = |event: LambdaEvent<KinesisEvent>| async move {
         stager.handle(event.payload, now_ms()).await.map_err(|error| Diagnostic {

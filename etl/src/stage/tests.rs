@@ -45,6 +45,18 @@ fn batch(records: &[(u64, Vec<u8>)]) -> KinesisEvent {
     serde_json::from_value(serde_json::json!({ "Records": records.collect::<Vec<_>>() })).unwrap()
 }
 
+fn stager(store: &Arc<InMemory>) -> Stager {
+    let sdk = aws_sdk_firehose::Config::builder()
+        .behavior_version(aws_sdk_firehose::config::BehaviorVersion::latest())
+        .build();
+    let failed_events = FailedEvents::new(aws_sdk_firehose::Client::from_conf(sdk), "failed-events");
+    Stager::new(Arc::clone(store) as Arc<dyn ObjectStore>, failed_events)
+}
+
+async fn stage(store: &Arc<InMemory>, event: &KinesisEvent, now_ms: i64) -> Result<Staged, StageError> {
+    stager(store).stage(event, now_ms).await
+}
+
 async fn objects(store: &InMemory) -> Vec<(Path, Option<String>)> {
     let mut objects: Vec<_> =
         store.list(None).map_ok(|object| (object.location, object.e_tag)).try_collect().await.unwrap();
@@ -65,7 +77,7 @@ async fn auction_ids(store: &InMemory, path: &Path) -> Vec<String> {
 
 #[tokio::test]
 async fn a_batch_becomes_an_object_for_each_table_and_hour() {
-    let store = InMemory::new();
+    let store = Arc::new(InMemory::new());
     let records = [(9, enriched(1, 0)), (10, enriched(2, HOUR_MS)), (11, enriched(3, HOUR_MS + 1))];
     let staged = stage(&store, &batch(&records), 0).await.unwrap();
     assert_eq!((staged.events, staged.failed.len()), (3, 0));
@@ -79,7 +91,7 @@ async fn a_batch_becomes_an_object_for_each_table_and_hour() {
 
 #[tokio::test]
 async fn the_same_batch_again_changes_nothing_and_another_cut_gives_other_objects() {
-    let store = InMemory::new();
+    let store = Arc::new(InMemory::new());
     let records = [(1, enriched(1, 0)), (2, enriched(2, 0)), (3, enriched(3, 0))];
     let first = stage(&store, &batch(&records), 0).await.unwrap();
     let before = objects(&store).await;
@@ -93,7 +105,7 @@ async fn the_same_batch_again_changes_nothing_and_another_cut_gives_other_object
 
 #[tokio::test]
 async fn what_gives_no_rows_becomes_a_failed_event_and_the_rest_is_staged() {
-    let store = InMemory::new();
+    let store = Arc::new(InMemory::new());
     let records = [(1, b"no event".to_vec()), (2, enriched(2, 0))];
     let staged = stage(&store, &batch(&records), 1_795_000_001_000).await.unwrap();
     assert_eq!((staged.events, staged.objects.len(), staged.failed.len()), (1, 1, 1));
@@ -106,7 +118,40 @@ async fn what_gives_no_rows_becomes_a_failed_event_and_the_rest_is_staged() {
 
 #[tokio::test]
 async fn an_empty_batch_stages_nothing() {
-    let store = InMemory::new();
+    let store = Arc::new(InMemory::new());
     assert_eq!(stage(&store, &KinesisEvent::default(), 0).await.unwrap(), Staged::default());
     assert!(objects(&store).await.is_empty());
+}
+
+#[tokio::test]
+async fn pointers_become_rows_of_their_events_in_as_many_files_as_memory_asks_for() {
+    let bucket = Arc::new(InMemory::new());
+    let claim_checks = ClaimChecks::new(Arc::clone(&bucket) as Arc<dyn ObjectStore>, "bucket", 100);
+    let mut records = Vec::new();
+    for number in 0..5 {
+        let event = enriched(number, HOUR_MS);
+        let pointer = claim_checks.check_in(claim_check::Stream::Enriched, event.into()).await.unwrap();
+        records.push((u64::from(number) + 1, pointer.to_vec()));
+    }
+    records.push((6, enriched(6, HOUR_MS)));
+    let store = Arc::new(InMemory::new());
+    let event_bytes = enriched(1, HOUR_MS).len();
+    let stager = Stager { large_bytes_max: event_bytes * 2, ..stager(&store).with_claim_checks(Some(claim_checks)) };
+    let staged = stager.stage(&batch(&records), 0).await.unwrap();
+    assert_eq!((staged.events, staged.failures, staged.objects.len()), (6, 0, 2));
+    let mut ids = auction_ids(&store, &staged.objects[0]).await;
+    assert_eq!(ids.len(), 3);
+    ids.extend(auction_ids(&store, &staged.objects[1]).await);
+    assert_eq!(ids, ["0", "1", "2", "3", "4", "6"]);
+    let before = objects(&store).await;
+    assert_eq!(stager.stage(&batch(&records), 9).await.unwrap(), staged);
+    assert_eq!(objects(&store).await, before);
+
+    // One whose object is gone is a failed event that says so.
+    let gone = bucket.list(None).try_next().await.unwrap().unwrap().location;
+    bucket.delete(&gone).await.unwrap();
+    let staged = stager.stage(&batch(&records), 0).await.unwrap();
+    assert_eq!((staged.events, staged.failures), (5, 1));
+    let failed: serde_json::Value = serde_json::from_slice(&staged.failed[0]).unwrap();
+    assert_eq!((&failed["error_code"], &failed["event_id"].is_string()), (&"claim_check.missing".into(), &true));
 }

@@ -20,6 +20,7 @@ use crate::kinesis::{Kinesis, Store, StoreError};
 use crate::lambda::{CONCURRENCY_DEFAULT, EventSourceMapping, Lambda, Mapping, MappingError, Target};
 use crate::s3::{self, S3};
 use crate::server::{self, Services};
+use crate::vault::Vault;
 
 /// How often the disk is freed of what retention does not keep.
 const TRIM_INTERVAL: Duration = Duration::from_secs(60);
@@ -91,6 +92,9 @@ pub enum CloudError {
     /// The delivery streams cannot be opened.
     #[error("cannot open the delivery streams")]
     Firehose(#[source] io::Error),
+    /// The secrets and parameters cannot be opened.
+    #[error("cannot open the secrets and parameters")]
+    Vault(#[source] io::Error),
     /// The query engine cannot be opened.
     #[error("cannot open the query engine")]
     Athena(#[source] anyhow::Error),
@@ -126,13 +130,15 @@ impl Cloud {
         let glue = Glue::open_with(data.join("glue"), faults.clone()).await.map_err(CloudError::Glue)?;
         let firehose = Firehose::open_with(data.join("firehose"), s3.clone(), faults).await;
         let firehose = firehose.map_err(CloudError::Firehose)?;
+        let vault_dir = data.join("vault");
+        let vault = tokio::task::spawn_blocking(|| Vault::open(vault_dir)).await?.map_err(CloudError::Vault)?;
         let athena = Athena::open(data.join("athena"), s3.clone(), glue.clone()).await.map_err(CloudError::Athena)?;
         let lambda = Lambda::new(data, store.clone(), s3.clone(), format!("http://{address}"), config.concurrency);
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(trim(store.clone())));
         let kinesis = Kinesis::new(store);
         tokio::spawn(stop.clone().run_until_cancelled_owned(action::keep_acting(kinesis.clone())));
-        let services = Arc::new(Services { kinesis, firehose, glue, athena, s3, lambda });
+        let services = Arc::new(Services { kinesis, firehose, glue, athena, s3, lambda, vault });
         let server = tokio::spawn(server::serve(listener, Arc::clone(&services), stop.clone()));
         let stop_when_dropped = stop.clone().drop_guard();
         Ok(Self { address, services, server, stop, _stop_when_dropped: stop_when_dropped })

@@ -31,4 +31,5 @@ pub mod progress;
 pub mod s3;
 mod server;
 pub mod up;
+pub mod vault;
 pub mod wire;

@@ -31,6 +31,7 @@ use crate::glue::Glue;
 use crate::kinesis::{self, Answer, Kinesis, Subscription};
 use crate::lambda::{Lambda, api};
 use crate::s3::S3;
+use crate::vault::Vault;
 use crate::wire::{self, Protocol, ServiceError};
 
 mod admin;
@@ -72,6 +73,7 @@ pub(crate) struct Services {
     pub(crate) athena: Athena,
     pub(crate) s3: S3,
     pub(crate) lambda: Lambda,
+    pub(crate) vault: Vault,
 }
 
 /// What all connections share.
@@ -234,6 +236,8 @@ impl Door {
         match target {
             Some(("Firehose_20150804", operation)) => services.firehose.call(operation, body).await,
             Some(("AWSGlue", operation)) => services.glue.call(operation, body).await,
+            Some(("secretsmanager", operation)) => services.vault.call_secrets(operation, body).await,
+            Some(("AmazonSSM", operation)) => services.vault.call_parameters(operation, body).await,
             Some(("AmazonAthena", operation)) => services.athena.call(operation, body).await,
             Some((service, operation)) => Err(ServiceError::not_here(service, operation)),
             None => Err(ServiceError::client("UnknownOperationException", "X-Amz-Target names no service")),

@@ -5,7 +5,6 @@
 use events::envelope::EventType;
 use events::event_id::EventId;
 use events::violation::{Severity, Violation};
-use kinesis_producer::Delivery;
 use serde::Serialize;
 
 use crate::accept::{Door, Refused};
@@ -15,6 +14,7 @@ use crate::http::problem::{Kind, Problem};
 use crate::ingest::{Ingest, NotOffered, Offered};
 use crate::outcome::Unsent;
 use crate::tenants::Tenant;
+use crate::way::Way;
 
 /// Most lines of a batch, blank ones not counted (our choice: 4 MiB of the smallest real requests).
 pub(crate) const LINES_MAX: usize = 10_000;
@@ -63,7 +63,7 @@ struct LineResult {
 enum Entry<'i> {
     Offered(usize, Offered<'i>),
     Done(LineResult),
-    Refused(LineResult, Option<Delivery>),
+    Refused(LineResult, Option<Way>),
 }
 
 /// The type of the lines that name none themselves: the query's `type`, `ad_request` without one; `None` if that is no
@@ -135,8 +135,8 @@ pub(crate) async fn take(
     for entry in entries {
         results.push(match entry {
             Entry::Done(result) => result,
-            Entry::Refused(result, delivery) => {
-                ingest.settle_refused(delivery).await;
+            Entry::Refused(result, way) => {
+                ingest.settle_refused(way).await;
                 result
             }
             Entry::Offered(line, offered) => match ingest.settle(offered).await {

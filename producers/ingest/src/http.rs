@@ -298,8 +298,12 @@ async fn metrics_text(State(ingest): State<Ingest>) -> Response {
     response
 }
 
-/// Says that the process serves. It does not say that the stream takes data.
-async fn health() -> Response {
+/// Says that the process serves, and whether it does so with tenants that may have changed meanwhile. It does not say that
+/// the stream takes data.
+async fn health(State(ingest): State<Ingest>) -> Response {
+    if ingest.access().is_stale() {
+        return json(StatusCode::OK, &serde_json::json!({"status": "ok", "tenants": "stale"}));
+    }
     json(StatusCode::OK, &serde_json::json!({"status": "ok"}))
 }
 

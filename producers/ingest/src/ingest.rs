@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use claim_check::ClaimChecks;
 use events::envelope::EventType;
 use events::event_id::EventId;
 use events::validate::Policy;
 use events::violation::Violation;
-use kinesis_producer::{Delivery, Producer, Stats};
+use kinesis_producer::{Producer, Record, Stats};
 use tokio::sync::{Semaphore, watch};
 
 use crate::accept::{self, Door, Refused};
@@ -19,6 +20,7 @@ use crate::http::body;
 use crate::latency::Latencies;
 use crate::outcome::Unsent;
 use crate::tenants::{Access, Quota, Tenant, Tenants};
+use crate::way::{self, Way, WayError};
 
 /// What two deployments of the collection API may differ in.
 #[derive(Debug, Clone)]
@@ -37,6 +39,8 @@ pub struct Settings {
     pub body_timeout: Duration,
     /// How long events may wait for the stream: calls get 503 while even the quickest ones wait longer.
     pub wait_max: Duration,
+    /// Where events larger than a record of the stream lie; without it `body_bytes_max` must keep them below.
+    pub claim_checks: Option<ClaimChecks>,
     /// Whether `/metrics` is served: by a process that lives long enough to be asked.
     pub serves_metrics: bool,
     /// The time in milliseconds since the epoch, UTC: [`crate::http::system_clock_ms`], or a fixed one in tests.
@@ -70,7 +74,7 @@ pub(crate) struct Offered<'i> {
     event_type: EventType,
     warnings: Vec<Violation>,
     body_bytes: usize,
-    delivery: Delivery,
+    way: Way,
     waiting: Waiting<'i>,
 }
 
@@ -103,6 +107,7 @@ impl Default for Settings {
             memory_bytes_max: 256 * 1024 * 1024,
             body_timeout: Duration::from_secs(15),
             wait_max: Duration::from_secs(2),
+            claim_checks: None,
             serves_metrics: true,
             clock_ms: crate::http::system_clock_ms,
         }
@@ -212,13 +217,13 @@ impl Ingest {
                 return Err(NotOffered::Unwritable);
             }
         };
-        match self.shared.producer.try_send(stamped.record) {
-            Ok(delivery) => Ok(Offered {
+        match self.take(stamped.record) {
+            Ok(way) => Ok(Offered {
                 event_id: stamped.event_id,
                 event_type: door.event_type,
                 warnings: stamped.warnings,
                 body_bytes: body.len(),
-                delivery,
+                way,
                 waiting: self.wait(received_at),
             }),
             Err(error) => Err(NotOffered::Unsent(self.unsent(Unsent::from(&error), &error))),
@@ -233,11 +238,11 @@ impl Ingest {
 
     /// Waits until an event is durable on the stream.
     pub(crate) async fn settle(&self, offered: Offered<'_>) -> Result<(EventId, Vec<Violation>), Unsent> {
-        let Offered { event_id, event_type, warnings, body_bytes, delivery, mut waiting } = offered;
-        let delivered = delivery.await;
+        let Offered { event_id, event_type, warnings, body_bytes, way, mut waiting } = offered;
+        let arrived = self.arrive(way).await;
         waiting.is_over = true;
-        match delivered {
-            Ok(_delivered) => {
+        match arrived {
+            Ok(()) => {
                 self.shared.counters.accepted(event_type, body_bytes);
                 self.recovered();
                 Ok((event_id, warnings))
@@ -254,25 +259,33 @@ impl Ingest {
         refused: &Refused,
         (body, body_bytes): (&[u8], usize),
         door: &Door<'_>,
-    ) -> Option<Delivery> {
+    ) -> Option<Way> {
         let record = tenant.limiters.keeps_refused(body.len()).then(|| refused.record(body, body_bytes, door));
-        let delivery = record.flatten().and_then(|record| self.shared.producer.try_send(record).ok());
-        if delivery.is_none() {
+        let way = record.flatten().and_then(|record| self.take(record).ok());
+        if way.is_none() {
             self.shared.counters.refused_lost();
         }
-        delivery
+        way
     }
 
     /// Waits until a refused body is durable; whether it is only counts, since its sender hears of the refusal anyway.
-    pub(crate) async fn settle_refused(&self, delivery: Option<Delivery>) {
-        let Some(delivery) = delivery else { return };
-        match delivery.await {
-            Ok(_delivered) => self.shared.counters.refused_kept(),
+    pub(crate) async fn settle_refused(&self, way: Option<Way>) {
+        let Some(way) = way else { return };
+        match self.arrive(way).await {
+            Ok(()) => self.shared.counters.refused_kept(),
             Err(error) => {
                 self.shared.counters.refused_lost();
                 self.unsent_quietly(Unsent::from(&error), &error);
             }
         }
+    }
+
+    fn take(&self, record: Record) -> Result<Way, WayError> {
+        way::take(&self.shared.producer, self.shared.settings.claim_checks.as_ref(), record)
+    }
+
+    async fn arrive(&self, way: Way) -> Result<(), WayError> {
+        way::arrive(&self.shared.producer, self.shared.settings.claim_checks.as_ref(), way).await
     }
 
     fn unsent(&self, unsent: Unsent, error: &(dyn std::error::Error + 'static)) -> Unsent {

@@ -1,11 +1,13 @@
 //! The collection API: takes events over HTTP, checks them, names them, and answers once they are on the stream.
 //!
 //! Reading order: [`http`] (the routes), [`tenants`] (who may send), [`ingest`] (the way of one event: validate, stamp, stream, respond),
-//! [`counters`] (what happened so far), [`server`] (connections, limits, draining), [`tls`] (their encryption), [`process`] (the server from start to end), [`config`] (settings of the two
+//! [`counters`] (what happened so far), [`server`] (connections, limits, draining), [`tls`] (their encryption), [`process`] (the
+//! server from start to end), [`gateway`] (the same router behind Lambda's events), [`config`] (settings of the two
 //! binaries), [`start`] (what both binaries do first).
 
 pub mod config;
 pub mod counters;
+pub mod gateway;
 pub mod http;
 pub mod ingest;
 pub mod process;
@@ -19,6 +21,7 @@ mod batch;
 mod gate;
 mod latency;
 mod outcome;
+mod way;
 
 pub use crate::http::app;
 pub use crate::ingest::{Ingest, Settings};

@@ -24,7 +24,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         .with_context(|| format!("listen on {} (MILLRACE_LISTEN sets another address)", config.listen))?;
     let tls = start::tls(&config)?;
     let producer = start::producer(&config).await?;
-    let ingest = start::ingest(&config, producer.clone())?;
+    let ingest = start::ingest(&config, producer.clone()).await?;
     tracing::info!(listen = %listener.local_addr()?, stream = config.raw_stream, tls = tls.is_some(), "serving");
     let shutdown = async move {
         tokio::select! {

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use claim_check::ClaimChecks;
 use kinesis_producer::{Producer, StartError};
+use object_store::aws::AmazonS3Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::Config;
-use crate::ingest::Ingest;
-use crate::tenants::{Tenants, TenantsError, watch_file};
+use crate::ingest::{Ingest, Settings};
+use crate::tenants::source::Source;
+use crate::tenants::{self, Tenants};
 use crate::tls::Tls;
 
 /// How long an event is retried before its sender gets 503. Shorter than the 30 s after which most HTTP clients and
@@ -42,21 +45,29 @@ pub fn logging(format: LogFormat) -> anyhow::Result<()> {
     started.map_err(|error| anyhow::anyhow!(error).context("start the log"))
 }
 
-/// How often the tenants file is looked at.
-const TENANTS_INTERVAL: Duration = Duration::from_secs(5);
-
-/// The collection API over a producer, for the tenants of the file that the settings name, or for the built-in one.
-/// The file is watched until the runtime ends.
+/// The collection API over a producer, for the tenants of the place that the settings name, or for the built-in one.
+/// They are read again until the runtime ends.
 ///
 /// # Errors
-/// When the tenants file cannot be read, or is wrong.
-pub fn ingest(config: &Config, producer: Producer) -> Result<Ingest, TenantsError> {
-    let Some(path) = config.tenants_file.clone() else { return Ok(Ingest::new(producer, config.settings.clone())) };
-    let tenants = Tenants::read(&path)?;
-    tracing::info!(tenants = tenants.len(), "tenants file read");
+/// When the tenants cannot be read, or are wrong, or the bucket of large events cannot be opened.
+pub async fn ingest(config: &Config, producer: Producer) -> anyhow::Result<Ingest> {
+    let settings = Settings { claim_checks: claim_checks(config)?, ..config.settings.clone() };
+    let Some(location) = &config.tenants else { return Ok(Ingest::new(producer, settings)) };
+    let source = Source::new(location, config.tenants_endpoint.as_deref())?;
+    let tenants = Tenants::parse(&source.read().await?)?;
+    tracing::info!(tenants = tenants.len(), "tenants read");
     let (sender, receiver) = watch::channel(Arc::new(tenants));
-    tokio::spawn(async move { watch_file(&path, TENANTS_INTERVAL, sender).await });
-    Ok(Ingest::with_tenants(producer, config.settings.clone(), receiver))
+    let every = source.interval();
+    tokio::spawn(tenants::watch(source, every, sender));
+    Ok(Ingest::with_tenants(producer, settings, receiver))
+}
+
+/// The bucket of large events, with credentials and region from the environment.
+fn claim_checks(config: &Config) -> anyhow::Result<Option<ClaimChecks>> {
+    let Some(bucket) = config.claim_check_bucket.as_deref() else { return Ok(None) };
+    let builder = AmazonS3Builder::from_env();
+    let opened = ClaimChecks::open(builder, bucket, config.s3_endpoint.as_deref(), config.record_bytes_max);
+    Ok(Some(opened.context("open the bucket of large events")?))
 }
 
 /// How often the certificate is looked at.
@@ -86,5 +97,6 @@ pub async fn producer(config: &Config) -> Result<Producer, StartError> {
     settings.buffer_bytes_max = config.buffer_bytes_max;
     settings.record_deadline = RECORD_DEADLINE;
     settings.spool.clone_from(&config.spool);
+    settings.record_bytes_max = config.record_bytes_max;
     Producer::start(settings, client).await
 }

@@ -1,24 +1,27 @@
-//! Who may send: tenants with their keys, quotas and policies, from a file that may change while the process runs.
+//! Who may send: tenants with their keys, quotas and policies, from a document that may change while the process runs.
 //!
 //! Keys are stored as SHA-256 of themselves and looked up by it, so that a comparison tells nothing of a key. A key must
 //! be long and random, as `openssl rand -hex 32` makes it: a hash does not protect one that can be guessed.
 
 mod file;
 mod quota;
+pub mod source;
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use events::validate::Policy;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 
 pub use file::TenantsError;
 pub use quota::Quota;
 pub(crate) use quota::{Limiters, OverQuota};
+use source::Source;
 
 /// One tenant, and what it may do.
 #[derive(Debug)]
@@ -38,6 +41,8 @@ pub struct Tenant {
 pub struct Tenants {
     by_key: HashMap<[u8; 32], Arc<Tenant>>,
     by_id: HashMap<String, Arc<Tenant>>,
+    /// Whether there may be newer ones that cannot be read.
+    is_stale: AtomicBool,
 }
 
 /// Who may send.
@@ -69,12 +74,12 @@ impl Tenant {
 }
 
 impl Tenants {
-    /// Reads a tenants file.
+    /// Reads the document of tenants.
     ///
     /// # Errors
-    /// When it cannot be read, or what is wrong in it.
-    pub fn read(path: &Path) -> Result<Self, TenantsError> {
-        file::parse(&std::fs::read(path).map_err(TenantsError::Read)?)
+    /// What is wrong in it.
+    pub fn parse(bytes: &[u8]) -> Result<Self, TenantsError> {
+        file::parse(bytes)
     }
 
     /// How many there are.
@@ -112,6 +117,14 @@ impl Tenants {
 }
 
 impl Access {
+    /// Whether tenants may have changed and the change cannot be read: those of before count on.
+    pub(crate) fn is_stale(&self) -> bool {
+        match self {
+            Access::BuiltIn(_) => false,
+            Access::Named(tenants) => tenants.borrow().is_stale.load(Ordering::Relaxed),
+        }
+    }
+
     /// Whose a call is, by its key.
     pub(crate) fn by_key(&self, key: Option<&[u8]>) -> Result<Arc<Tenant>, Denied> {
         match self {
@@ -140,35 +153,45 @@ impl Access {
     }
 }
 
-/// Reads the file again at every interval, for ever, and hands on what changed. A file that is wrong changes nothing:
-/// the tenants stay as they were, and the log says what is wrong once for each change.
-pub async fn watch_file(path: &Path, every: Duration, tenants: watch::Sender<Arc<Tenants>>) {
+/// Reads the document again at every interval, for ever, and hands on what changed. One that is wrong or cannot be read
+/// changes nothing: the tenants stay as they were, `/health` says that they are stale, and the log says why, once for
+/// each change of that.
+pub async fn watch(source: Source, every: Duration, tenants: watch::Sender<Arc<Tenants>>) {
     // Nothing is known yet: a change since the start's own reading must not be missed.
     let mut last: Option<Vec<u8>> = None;
     let mut ticks = tokio::time::interval(every);
+    // A function that was frozen has missed many.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_unreadable = false;
     loop {
         ticks.tick().await;
-        let bytes = match tokio::fs::read(path).await {
+        let bytes = match source.read().await {
             Ok(bytes) => bytes,
             Err(error) => {
-                if last.take().is_some() {
-                    tracing::error!(%error, "the tenants file cannot be read; tenants stay as they were");
+                tenants.borrow().is_stale.store(true, Ordering::Relaxed);
+                if !std::mem::replace(&mut is_unreadable, true) {
+                    let error = anyhow::Error::new(error);
+                    tracing::error!(error = format!("{error:#}"), "tenants cannot be read; they stay as they were");
                 }
                 continue;
             }
         };
-        if last.as_ref() == Some(&bytes) {
+        let was_unreadable = std::mem::replace(&mut is_unreadable, false);
+        if last.as_ref() == Some(&bytes) && !was_unreadable {
             continue;
         }
         match reload(&bytes, &tenants) {
-            Ok(count) => tracing::info!(tenants = count, "tenants file read again"),
-            Err(error) => tracing::error!(%error, "the tenants file is wrong; tenants stay as they were"),
+            Ok(count) => tracing::info!(tenants = count, "tenants read again"),
+            Err(error) => {
+                tenants.borrow().is_stale.store(true, Ordering::Relaxed);
+                tracing::error!(%error, "the document of tenants is wrong; they stay as they were");
+            }
         }
         last = Some(bytes);
     }
 }
 
-/// Takes the content of a changed file; returns how many tenants there are now.
+/// Takes a changed document; returns how many tenants there are now.
 ///
 /// # Errors
 /// What is wrong in it; nothing changes then.

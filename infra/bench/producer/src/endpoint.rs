@@ -27,8 +27,8 @@ use tokio::{
     net::TcpListener,
 };
 
-use self::{delay::Delay, shards::Shards};
 pub use self::shards::Tally;
+use self::{delay::Delay, shards::Shards};
 pub(crate) use self::{shards::stamp, wire::PutRecords};
 
 /// How the endpoint behaves.

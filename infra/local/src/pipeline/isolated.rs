@@ -50,18 +50,20 @@ impl Binaries {
     /// Makes them functions of the cloud: staging, then enrichment.
     pub(super) async fn create(self, cloud: &Cloud) -> anyhow::Result<(Function, Function)> {
         let failed = ("FAILED_EVENTS_STREAM", names::FAILED_DELIVERY_STREAM.to_owned());
+        let large = ("CLAIM_CHECK_BUCKET", names::LAKE_BUCKET.to_owned());
+        let large_failed = ("FAILED_EVENTS_URL", format!("s3://{}/{}", names::LAKE_BUCKET, names::FAILED_FOLDER));
         let screens = format!("s3://{}/{}", names::LAKE_BUCKET, names::SCREENS_KEY);
         let stage = FunctionConfig {
             memory_mb: MEMORY_MB,
             timeout: STAGE_TIMEOUT,
-            environment: variables([("LAKE_BUCKET", names::LAKE_BUCKET.to_owned()), failed.clone()]),
+            environment: variables([("LAKE_BUCKET", names::LAKE_BUCKET.to_owned()), failed.clone(), large.clone()]),
             ..FunctionConfig::new("stage", self.stage)
         };
         let enriched = ("ENRICHED_STREAM", names::ENRICHED_STREAM.to_owned());
         let enrich = FunctionConfig {
             memory_mb: MEMORY_MB,
             timeout: ENRICH_TIMEOUT,
-            environment: variables([("SCREENS_URL", screens), enriched, failed]),
+            environment: variables([("SCREENS_URL", screens), enriched, failed, large, large_failed]),
             ..FunctionConfig::new("enrich", self.enrich)
         };
         let lambda = cloud.lambda();

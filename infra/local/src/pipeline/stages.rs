@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use aws_config::SdkConfig;
+use claim_check::{ClaimChecks, LargeFailedEvents};
 use enrich::Enricher;
 use enrich::failed::FailedEvents;
 use enrich::screens::Screens;
+use etl::layout::FAILED_EVENTS;
 use etl::stage::Stager;
 use ingest::Ingest;
 use kinesis_producer::Producer;
@@ -32,6 +34,10 @@ const ENRICH_WINDOW: Duration = Duration::from_millis(200);
 const STAGE_WINDOW: Duration = Duration::from_secs(3);
 /// Events on their way through the collection API, in bytes.
 const INGEST_BUFFER_BYTES: usize = 64 << 20;
+/// Largest body of one event: as base64 it is still within the 6 MB that a function can be called with.
+const BODY_BYTES_MAX: usize = 4 << 20;
+/// Largest record of a stream that was not set to more (service quota); events above it lie in the lake.
+const RECORD_BYTES_MAX: usize = 1 << 20;
 /// How long the collection API tries to put an event before it answers 503.
 const INGEST_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -80,7 +86,7 @@ impl Stages {
             None => {
                 let config = kinesis_producer::Config::new(names::ENRICHED_STREAM);
                 let enriched = Producer::start(config, kinesis.clone()).await.context("start the enriched producer")?;
-                (staging(cloud, aws)?.into(), enrichment(aws, table, enriched.clone()).into(), Some(enriched))
+                (staging(cloud, aws)?.into(), enrichment(cloud, aws, table, enriched.clone())?.into(), Some(enriched))
             }
         };
         let stage_mapping = map_staging(cloud, stage).await?;
@@ -89,7 +95,12 @@ impl Stages {
         raw_config.buffer_bytes_max = INGEST_BUFFER_BYTES;
         raw_config.record_deadline = INGEST_DEADLINE;
         let raw = Producer::start(raw_config, kinesis).await.context("start the raw producer")?;
-        let ingest = Ingest::new(raw.clone(), ingest::Settings::default());
+        let settings = ingest::Settings {
+            body_bytes_max: BODY_BYTES_MAX,
+            claim_checks: Some(claim_checks(cloud)?),
+            ..ingest::Settings::default()
+        };
+        let ingest = Ingest::new(raw.clone(), settings);
         let (close, closed) = oneshot::channel();
         let door = ingest::Server { ingest: ingest.clone(), limits: ingest::server::Limits::default(), tls: None };
         let server = tokio::spawn(async move {
@@ -154,7 +165,8 @@ fn staging(cloud: &Cloud, aws: &SdkConfig) -> anyhow::Result<Handler> {
     let firehose = aws_sdk_firehose::Client::new(aws);
     let failed = etl::failed::FailedEvents::new(firehose, names::FAILED_DELIVERY_STREAM);
     let lake = clients::local_bucket(&cloud.endpoint(), names::LAKE_BUCKET)?;
-    let stager = Stager::new(lake, failed);
+    let failed = failed.with_large(Some(LargeFailedEvents::new(Arc::clone(&lake), FAILED_EVENTS)));
+    let stager = Stager::new(lake, failed).with_claim_checks(Some(claim_checks(cloud)?));
     Ok(Arc::new(move |event| {
         let stager = stager.clone();
         Box::pin(async move { Ok(stager.handle(event, clock::now_ms()).await?) })
@@ -162,13 +174,21 @@ fn staging(cloud: &Cloud, aws: &SdkConfig) -> anyhow::Result<Handler> {
 }
 
 /// The enrichment function, in this process.
-fn enrichment(aws: &SdkConfig, screens: Screens, enriched: Producer) -> Handler {
+fn enrichment(cloud: &Cloud, aws: &SdkConfig, screens: Screens, enriched: Producer) -> anyhow::Result<Handler> {
+    let lake = clients::local_bucket(&cloud.endpoint(), names::LAKE_BUCKET)?;
     let failed = FailedEvents::new(aws_sdk_firehose::Client::new(aws), names::FAILED_DELIVERY_STREAM.to_owned());
-    let enricher = Enricher::new(Arc::new(screens), enriched, failed);
-    Arc::new(move |event| {
+    let failed = failed.with_large(Some(LargeFailedEvents::new(lake, FAILED_EVENTS)));
+    let enricher = Enricher::new(Arc::new(screens), enriched, failed).with_claim_checks(Some(claim_checks(cloud)?));
+    Ok(Arc::new(move |event| {
         let enricher = enricher.clone();
         Box::pin(async move { Ok(enricher.handle(event, clock::now_ms()).await?) })
-    })
+    }))
+}
+
+/// The lake as the bucket of large events.
+fn claim_checks(cloud: &Cloud) -> anyhow::Result<ClaimChecks> {
+    let lake = clients::local_bucket(&cloud.endpoint(), names::LAKE_BUCKET)?;
+    Ok(ClaimChecks::new(lake, names::LAKE_BUCKET, RECORD_BYTES_MAX))
 }
 
 async fn map_staging(cloud: &Cloud, target: Target) -> anyhow::Result<Mapping> {

@@ -1,4 +1,4 @@
-//! Kinesis as boto3 sees it: every operation is called, and botocore parses every answer.
+//! Kinesis, secrets and parameters as boto3 sees them: every operation is called, and botocore parses every answer.
 //!
 //! Needs python3 and boto3: where it is not installed, it is installed into a virtual environment of the tests. Where
 //! that cannot be done either, the test says so and what it skipped.
@@ -10,21 +10,24 @@ use std::process::Stdio;
 use millrace::cloud::{Cloud, CloudConfig};
 use tokio::process::Command;
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/boto/kinesis.py");
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/boto");
 
 #[tokio::test]
 async fn every_operation_through_boto3() {
     let Some(python) = python_with_boto3().await else {
-        println!("skipped: boto3 cannot be had; no Kinesis operation was called through it");
+        println!("skipped: boto3 cannot be had; nothing was called through it");
         return;
     };
     let dir = tempfile::tempdir().expect("a directory");
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
     let cloud = Cloud::start(CloudConfig::new(dir.path().join("data"), listen)).await.expect("the cloud starts");
-    let output = Command::new(python).arg(SCRIPT).arg(cloud.endpoint()).output().await.expect("python runs");
-    let (out, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    println!("{out}");
-    assert!(output.status.success(), "{out}{errors}");
+    for script in ["kinesis.py", "settings.py"] {
+        let output = Command::new(&python).arg(Path::new(SCRIPTS).join(script)).arg(cloud.endpoint()).output().await;
+        let output = output.expect("python runs");
+        let (out, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        println!("{out}");
+        assert!(output.status.success(), "{out}{errors}");
+    }
     cloud.shutdown().await;
 }
 

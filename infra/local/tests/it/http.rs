@@ -42,6 +42,21 @@ impl Http {
         self.send(request).await.expect("the server answers")
     }
 
+    /// Where a path is.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// A call of a JSON service.
+    pub(crate) async fn target(&self, target: &str, body: &serde_json::Value) -> Answer {
+        let request = http::Request::post(self.url("/"))
+            .header("x-amz-target", target)
+            .header(http::header::CONTENT_TYPE, "application/x-amz-json-1.1")
+            .body(Full::new(Bytes::from(body.to_string())))
+            .expect("a request");
+        self.send(request).await.expect("the service answers")
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         let request = http::Request::get(format!("http://{}{path}", self.address)).body(Full::default());
         self.send(request.expect("a request")).await.expect("the server answers")

@@ -11,7 +11,7 @@ use crate::http::Http;
 use crate::running::options;
 
 /// The folder of a build's binaries: above the one of this test.
-fn built() -> Option<PathBuf> {
+pub(crate) fn built() -> Option<PathBuf> {
     let dir = std::env::current_exe().expect("a path").parent()?.parent()?.to_owned();
     if Binaries::in_dir(&dir).is_ok() && dir.join("ingest-lambda").is_file() {
         return Some(dir);

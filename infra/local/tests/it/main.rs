@@ -7,13 +7,19 @@ mod breaking;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod fronts;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod isolated;
 #[cfg(test)]
+mod large;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod running;
+#[cfg(test)]
+mod tenants;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]

@@ -94,7 +94,7 @@ fn every_finding_is_reported_and_the_request_is_named() {
 fn the_largest_body_fits_a_record_of_the_stream() {
     const RECORD_BYTES_MAX: usize = 1024 * 1024;
     // The worst there is: an id as long as the body, and line ends that make the body travel as an escaped string.
-    let body = GOOD.replace("r-1", &"\\\"".repeat(crate::config::BODY_BYTES_LIMIT / 2 - GOOD.len()));
+    let body = GOOD.replace("r-1", &"\\\"".repeat(crate::config::travelling_body_bytes(1 << 20) / 2 - GOOD.len()));
     let stamped = stamp(&format!("{body}\n"));
     assert!(stamped.record.data.len() + stamped.record.partition_key.len() < RECORD_BYTES_MAX);
 }
@@ -116,7 +116,7 @@ fn a_refusal_travels_with_its_bytes_and_reason() {
 
 #[test]
 fn the_largest_refusal_fits_a_record_of_the_stream() {
-    let body = vec![0xff; crate::config::BODY_BYTES_LIMIT];
+    let body = vec![0xff; crate::config::travelling_body_bytes(1 << 20)];
     let refused = validate(&body, &DOOR).unwrap_err();
     assert!(refused.record(&body, body.len(), &DOOR).unwrap().data.len() < 1_000_000);
 }

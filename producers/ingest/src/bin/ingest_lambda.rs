@@ -1,15 +1,14 @@
-//! `ingest-lambda`: the collection API as a Lambda function behind API Gateway, a function URL or an ALB.
-//!
-//! Each answer waits for its event to be on the stream, so nothing is left to do when the environment freezes.
+//! `ingest-lambda`: the collection API as a Lambda function behind API Gateway, a function URL or an ALB; classic, or on
+//! Managed Instances, where one environment serves many calls at once and their events share records.
 
 use ingest::app;
 use ingest::config::{Config, Front};
 use ingest::start::{self, LogFormat};
 
 #[tokio::main]
-async fn main() -> Result<(), lambda_http::Error> {
+async fn main() -> Result<(), lambda_runtime::Error> {
     let config = Config::from_env(Front::Lambda)?;
     start::logging(LogFormat::Json)?;
     let producer = start::producer(&config).await?;
-    lambda_http::run(app(start::ingest(&config, producer)?)).await
+    ingest::gateway::run(app(start::ingest(&config, producer).await?)).await
 }

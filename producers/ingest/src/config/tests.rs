@@ -13,15 +13,31 @@ fn nothing_set_is_a_working_server() {
     assert_eq!((config.raw_stream.as_str(), config.linger), ("ad-events", Duration::from_millis(5)));
     assert_eq!((config.settings.body_bytes_max, config.settings.batch_bytes_max), (256 * 1024, 4 * 1024 * 1024));
     assert_eq!(config.settings.tenant_id, "demo");
-    assert_eq!(Config::from_vars([], Front::Lambda).unwrap().linger, Duration::ZERO);
+    for (calls, linger_ms) in [(None, 0), (Some("1"), 0), (Some("16"), 5)] {
+        let calls = calls.map(|calls| (LAMBDA_MAX_CONCURRENCY.to_owned(), calls.to_owned()));
+        let config = Config::from_vars(calls, Front::Lambda).unwrap();
+        assert_eq!(config.linger, Duration::from_millis(linger_ms));
+    }
 }
 
 #[test]
 fn who_has_no_keys_is_served_on_this_machine_only() {
     let built_in = config(&[(LISTEN, "0.0.0.0:8080")]).unwrap();
-    assert_eq!((built_in.limits.peers, built_in.tenants_file), (Peers::Loopback, None));
+    assert_eq!((built_in.limits.peers, built_in.tenants), (Peers::Loopback, None));
     let named = config(&[(TENANTS_FILE, "/etc/tenants.json")]).unwrap();
-    assert_eq!((named.limits.peers, named.tenants_file), (Peers::Any, Some("/etc/tenants.json".into())));
+    assert_eq!((named.limits.peers, named.tenants), (Peers::Any, Some(Location::File("/etc/tenants.json".into()))));
+    let endpoints = [(AWS_ENDPOINT_URL, "http://a"), (AWS_ENDPOINT_URL_SSM, "http://b")];
+    for (name, location, endpoint) in [
+        (TENANTS_FILE, Location::File("x".into()), None),
+        (TENANTS_SECRET_ID, Location::Secret("x".to_owned()), Some("http://a")),
+        (TENANTS_SSM_PARAMETER, Location::Parameter("x".to_owned()), Some("http://b")),
+    ] {
+        let named = config(&[(name, "x"), endpoints[0], endpoints[1]]).unwrap();
+        assert_eq!((named.limits.peers, named.tenants), (Peers::Any, Some(location)));
+        assert_eq!(named.tenants_endpoint.as_deref(), endpoint);
+    }
+    let two = config(&[(TENANTS_FILE, "x"), (TENANTS_SSM_PARAMETER, "y")]).unwrap_err().to_string();
+    assert!(two.starts_with("TENANTS_SSM_PARAMETER is not valid: "), "{two}");
     assert!(named.settings.serves_metrics);
     assert!(!Config::from_vars([], Front::Lambda).unwrap().settings.serves_metrics);
 }
@@ -33,6 +49,26 @@ fn what_is_set_counts() {
     assert_eq!(config.listen.to_string(), "[::1]:9000");
     assert_eq!((config.raw_stream.as_str(), config.linger), ("other", Duration::from_millis(20)));
     assert_eq!(config.limits.head_timeout, Duration::from_secs(5));
+}
+
+#[test]
+fn bodies_are_as_large_as_their_way_allows() {
+    let body_bytes = |vars: &[(&str, &str)]| config(vars).map(|config| config.settings.body_bytes_max).ok();
+    let bucket = (CLAIM_CHECK_BUCKET, "large");
+    for (vars, expect) in [
+        (&[(BODY_BYTES_MAX, "327680")][..], Some(327_680)),
+        (&[(BODY_BYTES_MAX, "327681"), (RECORD_BYTES_MAX, "4194304")], Some(327_681)),
+        (&[(BODY_BYTES_MAX, "4194304"), (RECORD_BYTES_MAX, "10485760")], None),
+        (&[bucket], Some(4 << 20)),
+        (&[bucket, (BODY_BYTES_MAX, "10485760")], Some(10 << 20)),
+        (&[bucket, (BODY_BYTES_MAX, "10485761")], None),
+        (&[(RECORD_BYTES_MAX, "1048575")], None),
+        (&[(RECORD_BYTES_MAX, "10485761")], None),
+    ] {
+        assert_eq!(body_bytes(vars), expect, "{vars:?}");
+    }
+    let vars = [bucket, (AWS_ENDPOINT_URL, "http://a"), (AWS_ENDPOINT_URL_S3, "http://b")];
+    assert_eq!(config(&vars).unwrap().s3_endpoint.as_deref(), Some("http://b"));
 }
 
 #[test]

@@ -25,6 +25,9 @@ const RESERVE_UNIT_BYTES: usize = 1024;
 /// body of the default settings lets honest senders finish.
 const DISCARD_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Memory that is reserved at first for a body whose length is not announced.
+const UNANNOUNCED_BYTES: usize = 256 * 1024;
+
 /// What a route takes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules<'r> {
@@ -108,8 +111,9 @@ where
     if announced.is_some_and(|bytes| bytes > rules.bytes_max) {
         return Err(Kind::TooLarge);
     }
-    let raw_memory = reserve(rules.memory, announced.unwrap_or(rules.bytes_max))?;
-    let raw = match tokio::time::timeout_at(deadline, collect(body, rules.bytes_max)).await {
+    let unannounced = rules.bytes_max.min(UNANNOUNCED_BYTES);
+    let mut raw_memory = reserve(rules.memory, announced.unwrap_or(unannounced))?;
+    let raw = match tokio::time::timeout_at(deadline, collect(body, rules, &mut raw_memory)).await {
         Ok(raw) => raw?,
         Err(_elapsed) => return Err(Kind::SlowBody),
     };
@@ -160,7 +164,7 @@ fn reserve(memory: &Semaphore, bytes: usize) -> Result<SemaphorePermit<'_>, Kind
 }
 
 /// The bytes of a body; without a copy where they come in one frame.
-async fn collect<B>(body: &mut B, bytes_max: usize) -> Result<Bytes, Kind>
+async fn collect<'r, B>(body: &mut B, rules: Rules<'r>, memory: &mut SemaphorePermit<'r>) -> Result<Bytes, Kind>
 where
     B: HttpBody<Data = Bytes> + Unpin,
 {
@@ -170,8 +174,15 @@ where
         let Ok(frame) = frame else { return Err(Kind::IncompleteBody) };
         // Trailers carry nothing for us.
         let Ok(data) = frame.into_data() else { continue };
-        if whole.len() + joined.len() + data.len() > bytes_max {
+        let bytes = whole.len() + joined.len() + data.len();
+        if bytes > rules.bytes_max {
             return Err(Kind::TooLarge);
+        }
+        let reserved_bytes = memory.num_permits() * RESERVE_UNIT_BYTES;
+        if bytes > reserved_bytes {
+            // Twice as much each time, so that the semaphore is asked a few times only.
+            let more = reserved_bytes.max(data.len()).min(rules.bytes_max.saturating_sub(reserved_bytes));
+            memory.merge(reserve(rules.memory, more)?);
         }
         if whole.is_empty() && joined.is_empty() {
             whole = data;

@@ -1,12 +1,12 @@
-//! The tenants file: one JSON document. Everything in it is checked before anything of it counts.
+//! The document of tenants, which is JSON. Everything in it is checked before anything of it counts.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use events::validate::{Policy, Response};
 use serde::Deserialize;
 
 use super::quota::{Limiters, Quota};
+use super::source::ServiceError;
 use super::{Tenant, Tenants};
 
 /// Keys of one tenant that are valid at once: the old one and the new one while senders change over.
@@ -14,14 +14,17 @@ const KEYS_MAX: usize = 2;
 /// Bytes of the shortest secret for signatures: as long as the hash.
 const SECRET_BYTES_MIN: usize = 32;
 
-/// Why a tenants file is not taken. Never with a key or secret in it.
+/// Why a document of tenants is not taken. Never with a key or secret in it.
 #[derive(Debug, thiserror::Error)]
 pub enum TenantsError {
     /// The file cannot be read.
     #[error("read the tenants file")]
     Read(#[source] std::io::Error),
+    /// The service that has them did not say.
+    #[error("read the tenants from AWS")]
+    Service(#[source] ServiceError),
     /// Not JSON of this form.
-    #[error("line {line}, column {column} of the tenants file is not as described")]
+    #[error("line {line}, column {column} of the tenants is not as described")]
     Form {
         /// From 1.
         line: usize,
@@ -74,7 +77,7 @@ struct PolicyForm {
 pub(super) fn parse(bytes: &[u8]) -> Result<Tenants, TenantsError> {
     let form: FileForm = serde_json::from_slice(bytes)
         .map_err(|error| TenantsError::Form { line: error.line(), column: error.column() })?;
-    let mut tenants = Tenants { by_key: HashMap::new(), by_id: HashMap::new() };
+    let mut tenants = Tenants::default();
     for (index, form) in form.tenants.into_iter().enumerate() {
         add(&mut tenants, form).map_err(|fault| TenantsError::Tenant { index, fault })?;
     }

@@ -40,6 +40,9 @@ pub(crate) struct Limiters {
 /// A burst of bytes is never below the largest batch that settings allow (32 MiB), or that could never be sent.
 const BURST_BYTES_MIN: NonZeroU32 = NonZeroU32::new(32 << 20).expect("not 0");
 
+/// One refused body of the largest size that settings allow (10 MiB) is always kept.
+const REFUSED_BURST_BYTES_MIN: NonZeroU32 = NonZeroU32::new(10 << 20).expect("not 0");
+
 impl Default for Quota {
     /// 100,000 calls and 1 GB a second, which one process does not reach; 256 KiB/s of refused events.
     fn default() -> Self {
@@ -56,8 +59,7 @@ impl Limiters {
         Self {
             requests: limiter(quota.requests_per_s, NonZeroU32::MIN),
             bytes: limiter(quota.bytes_per_s, BURST_BYTES_MIN),
-            // One refused body of the largest size is always kept.
-            refused: limiter(quota.refused_bytes_per_s, NonZeroU32::new(512 * 1024).unwrap_or(NonZeroU32::MIN)),
+            refused: limiter(quota.refused_bytes_per_s, REFUSED_BURST_BYTES_MIN),
             clock: DefaultClock::default(),
         }
     }

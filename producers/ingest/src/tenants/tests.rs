@@ -106,7 +106,7 @@ fn quotas() {
     assert_eq!(limiters.request(), Err(OverQuota { retry_after_s: 1 }));
     assert_eq!(limiters.bytes(32 << 20), Ok(()), "the largest batch is a burst");
     assert!(limiters.bytes(32 << 20).unwrap_err().retry_after_s > 1_000);
-    assert!(limiters.keeps_refused(512 * 1024));
+    assert!(limiters.keeps_refused(10 << 20), "the largest body is a burst");
     assert!(!limiters.keeps_refused(512 * 1024));
 }
 
@@ -116,15 +116,31 @@ async fn a_changed_file_is_read_again() {
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join("tenants.json");
     std::fs::write(&path, file("")).unwrap();
-    let (sender, mut receiver) = watch::channel(Arc::new(Tenants::read(&path).unwrap()));
-    let watched = path.clone();
-    let watching = tokio::spawn(async move { watch_file(&watched, Duration::from_secs(5), sender).await });
+    let source = Source::new(&source::Location::File(path.clone()), None).unwrap();
+    let tenants = Tenants::parse(&source.read().await.unwrap()).unwrap();
+    let (sender, mut receiver) = watch::channel(Arc::new(tenants));
+    let access = Access::Named(receiver.clone());
+    let watching = tokio::spawn(watch(source, Duration::from_secs(5), sender));
     tokio::time::sleep(Duration::from_secs(1)).await;
     std::fs::write(&path, r#"{"tenants":[]}"#).unwrap();
     receiver.wait_for(|tenants| tenants.is_empty()).await.unwrap();
     // A file that is gone or wrong changes nothing.
-    std::fs::write(&path, "{").unwrap();
-    tokio::time::sleep(Duration::from_secs(20)).await;
+    for is_gone in [false, true] {
+        assert!(!access.is_stale());
+        if is_gone {
+            std::fs::remove_file(&path).unwrap();
+        } else {
+            std::fs::write(&path, "{").unwrap();
+        }
+        while !access.is_stale() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        // As it was before: nothing changed, and that is known again.
+        std::fs::write(&path, r#"{"tenants":[]}"#).unwrap();
+        while access.is_stale() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
     std::fs::write(&path, file("")).unwrap();
     receiver.wait_for(|tenants| tenants.len() == 1).await.unwrap();
     watching.abort();

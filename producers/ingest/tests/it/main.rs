@@ -17,6 +17,10 @@ mod fuzz;
 #[cfg(test)]
 mod fuzz_call;
 #[cfg(test)]
+mod lambda;
+#[cfg(test)]
+mod large;
+#[cfg(test)]
 mod notices;
 #[cfg(test)]
 mod openapi;

@@ -64,6 +64,11 @@ impl Stream {
         records
     }
 
+    /// How many Kinesis records they came in.
+    pub(crate) fn kinesis_records(&self) -> usize {
+        self.taken.lock().unwrap().len()
+    }
+
     fn put(&self, request: &Value, mode: Mode) -> Response {
         let records = request["Records"].as_array().unwrap();
         let results: Vec<Value> = records
