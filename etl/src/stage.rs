@@ -174,9 +174,12 @@ impl<'b> Batch<'b> {
             }
         };
         for user_record in user_records {
-            let place = Failure { data: &user_record.data, sub_sequence: user_record.sub_sequence, ..unexplained(record) };
+            let place =
+                Failure { data: &user_record.data, sub_sequence: user_record.sub_sequence, ..unexplained(record) };
             let redeemed = match self.claim_checks {
-                Some(claim_checks) if is_pointer(&user_record.data) => Some(claim_checks.redeem(&user_record.data).await),
+                Some(claim_checks) if is_pointer(&user_record.data) => {
+                    Some(claim_checks.redeem(&user_record.data).await)
+                }
                 Some(_) | None => None,
             };
             match redeemed {

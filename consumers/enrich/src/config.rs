@@ -52,7 +52,8 @@ impl Config {
         if failed_events_url.is_err() {
             faults.push("FAILED_EVENTS_URL must be a folder, s3://bucket/folder or file:///path".to_owned());
         }
-        let record_bytes_max = optional("RECORD_BYTES_MAX").map_or(Some(*RECORD_BYTES.start()), |text| text.parse().ok());
+        let record_bytes_max =
+            optional("RECORD_BYTES_MAX").map_or(Some(*RECORD_BYTES.start()), |text| text.parse().ok());
         let record_bytes_max = record_bytes_max.filter(|bytes| RECORD_BYTES.contains(bytes));
         if record_bytes_max.is_none() {
             faults.push("RECORD_BYTES_MAX must be 1048576 to 10485760".to_owned());
@@ -104,7 +105,10 @@ mod tests {
             (&[][..], &["SCREENS_URL"][..]),
             (&[("SCREENS_URL", "not a url")], &["SCREENS_URL"]),
             (&[("SCREENS_URL", "http://x/y")], &["SCREENS_URL"]),
-            (&[("FAILED_EVENTS_URL", "x"), ("RECORD_BYTES_MAX", "1")], &["SCREENS_URL", "FAILED_EVENTS_URL", "RECORD_BYTES_MAX"]),
+            (
+                &[("FAILED_EVENTS_URL", "x"), ("RECORD_BYTES_MAX", "1")],
+                &["SCREENS_URL", "FAILED_EVENTS_URL", "RECORD_BYTES_MAX"],
+            ),
             (&[("SCREENS_URL", "s3://b/k"), ("RECORD_BYTES_MAX", "10485761")], &["RECORD_BYTES_MAX"]),
         ] {
             let error = Config::from_vars(vars(pairs)).unwrap_err();

@@ -114,7 +114,8 @@ impl Vault {
             *values = changed;
             Ok(answer)
         });
-        let answer = written.await.map_err(|error| ServiceError::internal("InternalServiceError", error.to_string()))??;
+        let answer =
+            written.await.map_err(|error| ServiceError::internal("InternalServiceError", error.to_string()))??;
         wire::answer(&answer)
     }
 }

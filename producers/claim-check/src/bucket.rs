@@ -138,10 +138,8 @@ impl ClaimChecks {
         record_bytes_max: usize,
     ) -> object_store::Result<Self> {
         let retry = RetryConfig { retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
-        let mut builder = builder
-            .with_bucket_name(bucket)
-            .with_conditional_put(S3ConditionalPut::ETagMatch)
-            .with_retry(retry);
+        let mut builder =
+            builder.with_bucket_name(bucket).with_conditional_put(S3ConditionalPut::ETagMatch).with_retry(retry);
         if let Some(endpoint) = endpoint {
             builder = builder
                 .with_endpoint(endpoint)

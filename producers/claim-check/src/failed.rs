@@ -134,7 +134,10 @@ mod tests {
         let objects: Vec<_> = store.list(None).try_collect().await.unwrap();
         assert_eq!(objects.len(), 1);
         let key = objects[0].location.to_string();
-        assert!(key.starts_with("failed_events/event_date=2026-11-18/event_hour=11/large-") && key.ends_with(".gz"), "{key}");
+        assert!(
+            key.starts_with("failed_events/event_date=2026-11-18/event_hour=11/large-") && key.ends_with(".gz"),
+            "{key}"
+        );
         let object = store.get(&objects[0].location).await.unwrap().bytes().await.unwrap();
         let mut read = Vec::new();
         GzDecoder::new(&object[..]).read_to_end(&mut read).unwrap();

@@ -109,7 +109,8 @@ mod tests {
 
     #[test]
     fn a_pointer_is_small_whatever_its_event_is() {
-        let long = Envelope { auction_id: "x".repeat(1 << 20).into(), warnings: vec!["at".into(); 100_000], ..envelope() };
+        let long =
+            Envelope { auction_id: "x".repeat(1 << 20).into(), warnings: vec!["at".into(); 100_000], ..envelope() };
         assert!(write(&long, &Claim { bucket: "b".into(), key: "k".into() }).unwrap().len() < 512);
     }
 

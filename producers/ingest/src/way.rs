@@ -47,11 +47,7 @@ impl From<&WayError> for Unsent {
 }
 
 /// Takes a record, without waiting.
-pub(crate) fn take(
-    producer: &Producer,
-    claim_checks: Option<&ClaimChecks>,
-    record: Record,
-) -> Result<Way, WayError> {
+pub(crate) fn take(producer: &Producer, claim_checks: Option<&ClaimChecks>, record: Record) -> Result<Way, WayError> {
     let record_bytes = record.data.len() + record.partition_key.len();
     match claim_checks {
         Some(claim_checks) if !claim_checks.fits(record_bytes) => {
@@ -63,11 +59,7 @@ pub(crate) fn take(
 }
 
 /// Waits until a record is durable; a large one in the bucket and its pointer on the stream.
-pub(crate) async fn arrive(
-    producer: &Producer,
-    claim_checks: Option<&ClaimChecks>,
-    way: Way,
-) -> Result<(), WayError> {
+pub(crate) async fn arrive(producer: &Producer, claim_checks: Option<&ClaimChecks>, way: Way) -> Result<(), WayError> {
     let delivery = match (way, claim_checks) {
         (Way::Sent(delivery), _) => delivery,
         (Way::ToStore(record, memory), Some(claim_checks)) => {

@@ -27,7 +27,8 @@ async fn main() -> anyhow::Result<()> {
     producer_config.record_bytes_max = config.record_bytes_max;
     let producer = Producer::start(producer_config, aws_sdk_kinesis::Client::new(&aws)).await?;
     let (claim_checks, large) = (claim_checks(&config)?, large_failed_events(&config, vars)?);
-    let failed = FailedEvents::new(aws_sdk_firehose::Client::new(&aws), config.failed_delivery_stream).with_large(large);
+    let failed =
+        FailedEvents::new(aws_sdk_firehose::Client::new(&aws), config.failed_delivery_stream).with_large(large);
     let enricher = Enricher::new(screens, producer, failed).with_claim_checks(claim_checks);
     let handler = |event: LambdaEvent<KinesisEvent>| {
         let enricher = enricher.clone();

@@ -178,8 +178,7 @@ fn enrichment(cloud: &Cloud, aws: &SdkConfig, screens: Screens, enriched: Produc
     let lake = clients::local_bucket(&cloud.endpoint(), names::LAKE_BUCKET)?;
     let failed = FailedEvents::new(aws_sdk_firehose::Client::new(aws), names::FAILED_DELIVERY_STREAM.to_owned());
     let failed = failed.with_large(Some(LargeFailedEvents::new(lake, FAILED_EVENTS)));
-    let enricher =
-        Enricher::new(Arc::new(screens), enriched, failed).with_claim_checks(Some(claim_checks(cloud)?));
+    let enricher = Enricher::new(Arc::new(screens), enriched, failed).with_claim_checks(Some(claim_checks(cloud)?));
     Ok(Arc::new(move |event| {
         let enricher = enricher.clone();
         Box::pin(async move { Ok(enricher.handle(event, clock::now_ms()).await?) })

@@ -152,7 +152,8 @@ fn secret(
     if text.is_some() && binary.is_some() {
         return invalid("You can't specify both SecretString and SecretBinary.");
     }
-    let binary_bytes = binary.as_ref().map(|binary| base64_simd::STANDARD.decode_to_vec(binary).map(|bytes| bytes.len()));
+    let binary_bytes =
+        binary.as_ref().map(|binary| base64_simd::STANDARD.decode_to_vec(binary).map(|bytes| bytes.len()));
     let bytes = match binary_bytes {
         Some(Ok(bytes)) => bytes,
         Some(Err(_not_base64)) => return invalid("SecretBinary is not base64."),

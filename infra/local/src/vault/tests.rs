@@ -18,7 +18,8 @@ async fn call(vault: &Vault, target: &str, body: Value) -> Result<Value, Service
 async fn what_was_put_is_there_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let vault = Vault::open(dir.path().join("vault")).unwrap();
-    let created = call(&vault, "secretsmanager.CreateSecret", json!({"Name": "s", "SecretString": "one"})).await.unwrap();
+    let created =
+        call(&vault, "secretsmanager.CreateSecret", json!({"Name": "s", "SecretString": "one"})).await.unwrap();
     let put = call(&vault, "secretsmanager.PutSecretValue", json!({"SecretId": created["ARN"], "SecretString": "two"}));
     assert_eq!(put.await.unwrap()["VersionStages"], json!(["AWSCURRENT"]));
     let put = json!({"Name": "/a/p", "Value": "one", "Type": "SecureString"});
@@ -56,7 +57,11 @@ async fn refusals_have_the_services_names() {
         ("AmazonSSM.GetParameter", json!({"Name": "other"}), "ParameterNotFound"),
         ("AmazonSSM.PutParameter", json!({"Name": "p", "Value": "v"}), "ParameterAlreadyExists"),
         ("AmazonSSM.PutParameter", json!({"Name": "q", "Value": "v"}), "ValidationException"),
-        ("AmazonSSM.PutParameter", json!({"Name": "q", "Value": "x".repeat(4_097), "Type": "String"}), "ValidationException"),
+        (
+            "AmazonSSM.PutParameter",
+            json!({"Name": "q", "Value": "x".repeat(4_097), "Type": "String"}),
+            "ValidationException",
+        ),
         ("AmazonSSM.PutParameter", json!({"Name": "q", "Value": "v", "Type": "Blob"}), "UnsupportedParameterType"),
         ("AmazonSSM.GetParameters", json!({}), "UnknownOperationException"),
         ("AmazonSSM.GetParameter", json!({}), "SerializationException"),

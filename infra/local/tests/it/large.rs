@@ -10,9 +10,9 @@ use crate::running::Running;
 fn request(id: &str, imps: usize, bytes: usize) -> String {
     let imps: Vec<String> =
         (0..imps).map(|imp| format!(r#"{{"id":"{imp}","tagid":"berlin-1","banner":{{}}}}"#)).collect();
-    let start = format!(r#"{{"id":"{id}","imp":[{}],"dooh":{{"id":"berlin-1"}},"ext":""#, imps.join(","));
-    let filling = "ü".repeat((bytes - start.len() - 2) / 2);
-    format!("{start}{filling}\"}}")
+    let start = format!(r#"{{"id":"{id}","imp":[{}],"dooh":{{"id":"berlin-1"}},"ext":{{"x":""#, imps.join(","));
+    let filling = "ü".repeat((bytes - start.len() - 3) / 2);
+    format!("{start}{filling}\"}}}}")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,7 +65,8 @@ async fn large_refusals_and_missing_objects_are_failed_events() {
     let blob = aws_sdk_kinesis::primitives::Blob::new(pointer.clone());
     kinesis.put_record().stream_name(names::RAW_STREAM).partition_key("k").data(blob).send().await.expect("it is put");
     running.drain().await;
-    let rows = running.sql("SELECT payload, event_id FROM failed_events WHERE error_code = 'claim_check.missing'").await;
+    let rows =
+        running.sql("SELECT payload, event_id FROM failed_events WHERE error_code = 'claim_check.missing'").await;
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0][0].as_deref(), Some(base64_simd::STANDARD.encode_to_string(&pointer).as_str()));
     let audit = running.audit().await;

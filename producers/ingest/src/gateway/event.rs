@@ -128,14 +128,14 @@ impl Event {
     /// The parameters of a source that gives them as a map: sorted by name, because the order of the URL is lost and the
     /// same URL must give the same event; the signature of a notice last, which covers all before it.
     fn parameters(&self) -> Vec<(&str, &str)> {
-        let mut parameters: Vec<(&str, &str)> = match (&self.multi_value_query_string_parameters, &self.query_string_parameters)
-        {
-            (Some(lists), _) if !lists.is_empty() => pairs(lists),
-            (_, Some(singles)) => {
-                singles.iter().map(|(name, value)| (name.as_str(), value.as_deref().unwrap_or_default())).collect()
-            }
-            (_, None) => Vec::new(),
-        };
+        let mut parameters: Vec<(&str, &str)> =
+            match (&self.multi_value_query_string_parameters, &self.query_string_parameters) {
+                (Some(lists), _) if !lists.is_empty() => pairs(lists),
+                (_, Some(singles)) => {
+                    singles.iter().map(|(name, value)| (name.as_str(), value.as_deref().unwrap_or_default())).collect()
+                }
+                (_, None) => Vec::new(),
+            };
         parameters.sort_by_key(|(name, _)| *name == "sig");
         parameters
     }
@@ -164,7 +164,8 @@ fn without_stage<'p>(path: &'p str, stage: Option<&str>) -> &'p str {
 /// Appends a path with those bytes escaped that no path may have: API Gateway decodes some paths.
 fn escape_into(uri: &mut String, path: &str) {
     for character in path.chars() {
-        let stands = character.is_ascii_graphic() && !matches!(character, '"' | '#' | '<' | '>' | '?' | '\\' | '^' | '`' | '{' | '|' | '}');
+        let stands = character.is_ascii_graphic()
+            && !matches!(character, '"' | '#' | '<' | '>' | '?' | '\\' | '^' | '`' | '{' | '|' | '}');
         if stands {
             uri.push(character);
         } else {

@@ -148,8 +148,7 @@ impl Service {
         let region = builder.get_config_value(&AmazonS3ConfigKey::Region).unwrap_or_else(|| "us-east-1".to_owned());
         let credentials = builder.build().map_err(ServiceError::Settings)?.credentials().clone();
         let endpoint = endpoint.map_or_else(|| at_aws(call.service, &region), str::to_owned);
-        let options =
-            ClientOptions::new().with_timeout(CALL_TIMEOUT).with_allow_http(endpoint.starts_with("http://"));
+        let options = ClientOptions::new().with_timeout(CALL_TIMEOUT).with_allow_http(endpoint.starts_with("http://"));
         let client = ReqwestConnector::default().connect(&options).map_err(ServiceError::Settings)?;
         Ok(Self { client, credentials, region, endpoint, call })
     }

@@ -44,7 +44,12 @@ impl Function {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (events, next) = mpsc::channel(1_000);
-        let host = Host { events, next: Arc::new(tokio::sync::Mutex::new(next)), waiting: Arc::default(), taken: Arc::default() };
+        let host = Host {
+            events,
+            next: Arc::new(tokio::sync::Mutex::new(next)),
+            waiting: Arc::default(),
+            taken: Arc::default(),
+        };
         let router = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next_event))
             .route("/2018-06-01/runtime/invocation/{id}/response", post(answered))

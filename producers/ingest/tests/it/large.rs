@@ -34,8 +34,8 @@ async fn rig(store: Arc<dyn ObjectStore>) -> (Rig, ClaimChecks) {
 
 fn large(id: &str, bytes: usize) -> String {
     let body = good(id);
-    let filling = "x".repeat(bytes - body.len() - r#","ext":"""#.len());
-    body.replace(r#""imp""#, &format!(r#""ext":"{filling}","imp""#))
+    let filling = "x".repeat(bytes - body.len() - r#""ext":{"x":""},"#.len());
+    body.replace(r#""imp""#, &format!(r#""ext":{{"x":"{filling}"}},"imp""#))
 }
 
 #[tokio::test]
@@ -101,6 +101,10 @@ async fn too_many_large_events_at_once_are_refused_and_without_a_bucket_they_are
     rig.post(PATH, large("r-large", 2 << 20)).await.check_problem(503, "queue-full");
     drop(all);
     assert_eq!(rig.post(PATH, large("r-large", 2 << 20)).await.status, 200);
-    let none = Rig::start_with(Mode::Take, |config| config.linger = Duration::ZERO, |settings| settings.body_bytes_max = 4 << 20);
+    let none = Rig::start_with(
+        Mode::Take,
+        |config| config.linger = Duration::ZERO,
+        |settings| settings.body_bytes_max = 4 << 20,
+    );
     none.await.post(PATH, large("r-large", 2 << 20)).await.check_problem(413, "too-large");
 }
