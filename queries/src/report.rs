@@ -9,8 +9,9 @@ use std::sync::LazyLock;
 use chrono::NaiveDate;
 
 /// Every report file, by the report's name.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     ("requests_by_venue_local_hour", include_str!("../sql/requests_by_venue_local_hour.sql")),
+    ("plays_by_venue_local_hour", include_str!("../sql/plays_by_venue_local_hour.sql")),
     ("latency_percentiles_hourly", include_str!("../sql/latency_percentiles_hourly.sql")),
     ("failed_events_hourly", include_str!("../sql/failed_events_hourly.sql")),
     ("adunit_activity_daily", include_str!("../sql/adunit_activity_daily.sql")),

@@ -109,23 +109,26 @@ pub fn enriched_record(record: &[u8], screens: &Screens, now_ms: i64) -> Result<
     let body = event.original_body()?;
     let json = Json::parse(body.as_bytes())?;
     let event_ts = event.envelope.received_ts;
-    let imps = match event.envelope.event_type {
+    let (mut imps, mut screen) = (Vec::new(), None);
+    match event.envelope.event_type {
         EventType::AdRequest => {
             let request = AdRequest::new(&json);
             check(request)?;
-            request.imps().map(|imp| enrich_imp(request, imp, screens, event_ts)).collect()
+            imps = request.imps().map(|imp| enrich_imp(request, imp, screens, event_ts)).collect();
         }
-        EventType::BidRequest
-        | EventType::BidResponse
-        | EventType::Auction
+        EventType::Auction
         | EventType::WinNotice
         | EventType::LossNotice
         | EventType::BillingNotice
-        | EventType::ProofOfPlay => Vec::new(),
+        | EventType::ProofOfPlay => {
+            let entry = json.get("adunit_id").and_then(Json::as_str).and_then(|id| screens.get(id));
+            screen = entry.and_then(|entry| screen_facts(entry, display_ts(&json).unwrap_or(event_ts)));
+        }
+        EventType::BidRequest | EventType::BidResponse => {}
         EventType::FailedEvent => return Err(Fault::Refused),
-    };
+    }
     let mut envelope = event.envelope;
-    envelope.enrichment = Some(Enrichment { event_ts, enriched_ts: now_ms, imps });
+    envelope.enrichment = Some(Enrichment { event_ts, enriched_ts: now_ms, imps, screen });
     envelope.write(&body).map_err(Fault::Write)
 }
 
@@ -160,6 +163,12 @@ fn enrich_imp<'a>(
         multiplier_source,
         floor_cost_micros: events::money::play_cost_micros(imp.floor_cpm_micros(), multiplier_e4),
     }
+}
+
+/// When the ad was displayed, as a play or a notice says it.
+fn display_ts(body: &Json<'_>) -> Option<i64> {
+    let time = body.get("imp_ts").or_else(|| body.get("auction_imp_ts"))?.as_f64();
+    time.and_then(events::time::millis).map(|time| time.ms)
 }
 
 fn screen_facts(entry: &Entry, event_ts: i64) -> Option<ScreenFacts<'_>> {
@@ -239,6 +248,29 @@ mod tests {
             let enrichment = event.envelope.enrichment.unwrap();
             assert_eq!((enrichment.event_ts, enrichment.enriched_ts), (RECEIVED_TS, RECEIVED_TS + 250));
             assert!(enrichment.imps.is_empty());
+        }
+    }
+
+    #[test]
+    fn plays_notices_and_auctions_know_their_screen_at_the_time_of_the_display() {
+        let body = r#"{"auction_id":"a","adunit_id":"ID","TIME":1782939600000}"#;
+        // 21:00 UTC is 23:00 in Berlin; RECEIVED_TS is half past midnight.
+        for (event_type, id, time, expect) in [
+            (EventType::ProofOfPlay, "unit-1", "imp_ts", Some(23)),
+            (EventType::BillingNotice, "unit-1", "auction_imp_ts", Some(23)),
+            (EventType::WinNotice, "unit-1", "other", Some(0)),
+            (EventType::LossNotice, "unknown", "other", None),
+            (EventType::Auction, "unit-1", "other", Some(0)),
+            (EventType::BidRequest, "unit-1", "other", None),
+        ] {
+            let written = String::from_utf8(raw(&body.replace("ID", id).replace("TIME", time))).unwrap();
+            let named = format!(r#""event_type":"{}""#, event_type.name());
+            let written = written.replace(r#""event_type":"ad_request""#, &named);
+            let screens = Screens::from_ndjson(SCREEN.as_bytes()).unwrap();
+            let record = enriched_record(written.as_bytes(), &screens, RECEIVED_TS).unwrap();
+            let screen = Event::read(&record).unwrap().envelope.enrichment.unwrap().screen;
+            assert_eq!(screen.as_ref().map(|screen| screen.local_hour), expect, "{event_type:?} {id}");
+            assert!(screen.is_none_or(|screen| (screen.venuetype_id, &*screen.city) == (10101, "Berlin")));
         }
     }
 

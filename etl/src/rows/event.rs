@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use events::envelope::EventType;
 use events::json::Json;
 use events::money;
-use events::table::{BIDS, Column, ColumnType, Reading, Source, Table};
+use events::table::{BIDS, Column, ColumnType, Reading, ScreenFact, Source, Table};
 
 use super::{Checked, HourRows, int32};
 use crate::columns::{TableRows, Value};
@@ -87,6 +87,19 @@ fn cell<'r>(column: &Column, row: Row<'r, '_, '_>) -> Option<Cell<'r>> {
         Source::BodyBytes => Some(Cell::Int64(i64::try_from(row.event.body.len()).unwrap_or(i64::MAX))),
         Source::Body => text(row.event.body),
         Source::BidIndex => Some(Cell::Int32(row.bid_index)),
+        Source::Screen(fact) => {
+            let screen = enrichment.screen.as_ref()?;
+            match fact {
+                ScreenFact::PublisherId => text(&screen.publisher_id),
+                ScreenFact::VenueTypeId => Some(Cell::Int32(screen.venuetype_id)),
+                ScreenFact::VenueTypeParent => Some(Cell::Int32(screen.venuetype_parent)),
+                ScreenFact::City => text(&screen.city),
+                ScreenFact::Country => text(&screen.country),
+                ScreenFact::Tz => text(&screen.tz),
+                ScreenFact::LocalTs => Some(Cell::Timestamp(screen.local_ts)),
+                ScreenFact::LocalHour => Some(Cell::Int32(screen.local_hour)),
+            }
+        }
         Source::Member(path, reading) => read(row.body.at(path)?, column.kind, reading),
         Source::SeatMember(path, reading) => read(row.seat.at(path)?, column.kind, reading),
         Source::BidMember(path, reading) => read(row.bid.at(path)?, column.kind, reading),

@@ -60,6 +60,7 @@ fn envelope<'a>() -> Envelope<'a> {
             event_ts: 1_795_000_000_123,
             enriched_ts: 1_795_000_001_000,
             imps: vec![known, unknown],
+            screen: None,
         }),
     }
 }

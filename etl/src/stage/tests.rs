@@ -25,7 +25,7 @@ fn enriched(number: u32, event_ts: i64) -> Vec<u8> {
         endpoint: "/v1/ad_requests".into(),
         handler_us: 1,
         warnings: vec![],
-        enrichment: Some(Enrichment { event_ts, enriched_ts: event_ts + 5, imps: vec![] }),
+        enrichment: Some(Enrichment { event_ts, enriched_ts: event_ts + 5, imps: vec![], screen: None }),
     };
     envelope.write(&body).unwrap()
 }

@@ -1,4 +1,4 @@
-//! `load`: sends ad requests of screens, or the lines of a file, to a collection API at a fixed rate.
+//! `load`: sends ad requests of screens, an exchange's whole day, or the lines of a file, to a collection API.
 
 use std::io::{IsTerminal, Write};
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use clap::Parser;
 use load::run::CONNECTIONS_MAX;
-use load::source::Replay;
-use load::{Config, Progress, Report, Source, Traffic, screens};
+use load::source::{DaySource, Replay};
+use load::{Config, Day, DayConfig, Progress, Report, Source, Traffic, screens};
 
 /// Sends ad requests to a collection API at a fixed rate, and tells what became of them.
 ///
@@ -23,6 +23,7 @@ use load::{Config, Progress, Report, Source, Traffic, screens};
 ///   load --rate 50000 --batch 500 --connections 32
 ///   load --replay requests.ndjson --rate 500 --acks ids.txt
 ///   load --print 3 | head -1
+///   load --day --speed 60 --seconds 1440 --batch 50 --connections 64
 #[derive(Debug, Parser)]
 #[command(version, verbatim_doc_comment)]
 struct Arguments {
@@ -41,7 +42,7 @@ struct Arguments {
     /// Events per call: above 1, NDJSON batches go to /v1/events.
     #[arg(long, default_value = "1", value_parser = batch)]
     batch: NonZeroU32,
-    /// How many screens ask for ads.
+    /// How many screens ask for ads; 40,000 are a large exchange's.
     #[arg(long, default_value_t = 2_000)]
     screens: usize,
     /// The same seed, rate and start time give the same bytes.
@@ -62,6 +63,16 @@ struct Arguments {
     /// Send the lines of this file instead of made requests.
     #[arg(long)]
     replay: Option<PathBuf>,
+    /// Send all events of an exchange's day: requests by the hours of their places, bids of five bidders, auctions,
+    /// notices, plays and bills up to hours later.
+    #[arg(long, conflicts_with_all = ["replay", "retries_percent", "invalid_percent"])]
+    day: bool,
+    /// Seconds of the day in one second; without it, the day's events are sent at the rate.
+    #[arg(long, requires = "day", value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    speed: Option<u32>,
+    /// Ad requests of a whole day, each of them about 18 events.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=20_000_000))]
+    auctions_per_day: u32,
     /// How often to send the file.
     #[arg(long, default_value_t = 1)]
     rounds: u64,
@@ -96,15 +107,17 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 fn config(arguments: &Arguments) -> anyhow::Result<Config> {
+    #[expect(clippy::disallowed_methods, reason = "the rim: the run takes its start as an argument")]
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("read the clock")?;
+    let now_ms = i64::try_from(now.as_millis())?;
     let source = match &arguments.replay {
+        None if arguments.day => Source::Day(day(arguments, now_ms)?),
         Some(path) => Source::Replay(Replay::read(path, arguments.rounds)?),
         None => {
             let screens = screens(arguments.seed, arguments.screens);
             Source::Traffic(Traffic::new(arguments.seed, &screens, per_10k(arguments.invalid_percent))?)
         }
     };
-    #[expect(clippy::disallowed_methods, reason = "the rim: the run takes its start as an argument")]
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("read the clock")?;
     Ok(Config {
         target: arguments.target.clone(),
         source,
@@ -114,10 +127,21 @@ fn config(arguments: &Arguments) -> anyhow::Result<Config> {
         batch: arguments.batch,
         retry_per_10k: per_10k(arguments.retries_percent),
         seed: arguments.seed,
-        start_ms: arguments.start_ms.unwrap_or(i64::try_from(now.as_millis())?),
+        start_ms: arguments.start_ms.unwrap_or(now_ms),
         acks: arguments.acks.clone(),
         answer_timeout: Duration::from_secs(30),
     })
+}
+
+/// The day from now on; one that goes faster than the clock is that of yesterday, so that it does not come to plays that
+/// have not happened yet.
+fn day(arguments: &Arguments, now_ms: i64) -> anyhow::Result<DaySource> {
+    const DAY_MS: i64 = 86_400_000;
+    let is_fast = arguments.speed.is_some_and(|speed| speed > 1);
+    let start_ms = arguments.start_ms.unwrap_or(if is_fast { now_ms - DAY_MS } else { now_ms });
+    let config = DayConfig { seed: arguments.seed, start_ms, auctions_per_day: arguments.auctions_per_day };
+    let day = Day::new(config, screens(arguments.seed, arguments.screens))?;
+    Ok(DaySource::new(day, arguments.speed.and_then(NonZeroU32::new)))
 }
 
 fn print(config: &Config, count: u64) -> anyhow::Result<()> {

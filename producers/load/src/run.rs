@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use events::envelope::EventType;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -23,7 +24,7 @@ use crate::connection::Connection;
 use crate::progress::{Progress, add};
 use crate::report::Report;
 use crate::schedule::Schedule;
-use crate::source::Source;
+use crate::source::{DaySource, Source};
 use crate::wire;
 
 /// A call that is later than this is not sent any more.
@@ -31,6 +32,9 @@ const LATE_MAX: Duration = Duration::from_secs(1);
 
 /// Pause of a connection after it was lost, so that a server that is down is not flooded with attempts.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Calls of a run that ends by its duration alone; half of what can be counted, so that counting on does no harm.
+const CALLS_WITHOUT_END: u64 = u64::MAX / 2;
 
 /// Most connections of one run: a loopback address has about 28,000 ports for them.
 pub const CONNECTIONS_MAX: usize = 20_000;
@@ -148,7 +152,8 @@ async fn resolve(target: &str) -> Result<SocketAddr, LoadError> {
 struct Plan {
     config: Config,
     schedule: Schedule,
-    head_start: Vec<u8>,
+    /// The start of a request's head for each route.
+    head_starts: Vec<Vec<u8>>,
     calls: u64,
     next_call: AtomicU64,
 }
@@ -157,13 +162,22 @@ impl Plan {
     fn new(config: Config) -> Self {
         let Config { events_per_s, batch, retry_per_10k, seed, .. } = config;
         let schedule = Schedule { events_per_s, batch, retry_per_10k, seed };
-        let head_start = if batch.get() == 1 {
-            wire::head_start(&config.target, "/v1/ad_requests", "application/json")
-        } else {
-            wire::head_start(&config.target, "/v1/events", "application/x-ndjson")
+        let is_single = batch.get() == 1;
+        let head_starts = match (&config.source, is_single) {
+            (Source::Day(_), true) => EventType::COLLECTED
+                .map(|of| wire::head_start(&config.target, &format!("/v1/{}s", of.name()), "application/json"))
+                .to_vec(),
+            (Source::Traffic(_) | Source::Replay(_), true) => {
+                vec![wire::head_start(&config.target, "/v1/ad_requests", "application/json")]
+            }
+            (_, false) => vec![wire::head_start(&config.target, "/v1/events", "application/x-ndjson")],
         };
-        let calls = schedule.calls(config.duration, config.source.events());
-        Self { config, schedule, head_start, calls, next_call: AtomicU64::new(0) }
+        let keeps_its_own_time = matches!(&config.source, Source::Day(day) if day.speed.is_some());
+        let calls = match keeps_its_own_time {
+            true => CALLS_WITHOUT_END,
+            false => schedule.calls(config.duration, config.source.events()),
+        };
+        Self { config, schedule, head_starts, calls, next_call: AtomicU64::new(0) }
     }
 
     /// No more connections than there are calls.
@@ -175,9 +189,18 @@ impl Plan {
     fn is_invalid(&self, event: u64) -> bool {
         match &self.config.source {
             Source::Traffic(traffic) => traffic.is_invalid(event),
-            Source::Replay(_) => false,
+            Source::Replay(_) | Source::Day(_) => false,
         }
     }
+}
+
+/// One call, made.
+struct Call {
+    /// From the start of the run.
+    due: Duration,
+    events: u64,
+    /// Which of the plan's heads it has.
+    route: usize,
 }
 
 /// One connection and its part of the calls.
@@ -194,21 +217,18 @@ impl Worker {
         let plan = Arc::clone(&self.plan);
         let (mut body, mut request) = (Vec::new(), Vec::new());
         loop {
-            let call = plan.next_call.fetch_add(1, Ordering::Relaxed);
-            if call >= plan.calls || stopping.has_changed().is_err() {
+            let number = plan.next_call.fetch_add(1, Ordering::Relaxed);
+            if number >= plan.calls || stopping.has_changed().is_err() {
                 return;
             }
-            let due = self.start + plan.schedule.due(call);
-            let events = plan.schedule.events_of(call, plan.config.source.events());
-            let events_count = events.end - events.start;
+            let Some(Call { due, events: events_count, route }) = self.take(number, &mut body) else { return };
+            let due = self.start + due;
             let now = Instant::now();
             if now.saturating_duration_since(due) > LATE_MAX {
                 add(&self.progress.missed, events_count);
                 continue;
             }
-            // Made before it is due, so that making it delays nothing.
-            self.make(events, &mut body);
-            wire::write_request(&plan.head_start, &body, &mut request);
+            wire::write_request(plan.head_starts.get(route).unwrap_or(&Vec::new()), &body, &mut request);
             if due > now {
                 tokio::select! {
                     biased;
@@ -222,6 +242,39 @@ impl Worker {
                 tokio::time::sleep(RECONNECT_PAUSE).await;
             }
         }
+    }
+
+    /// The call of a number, with its body, which is made before it is due so that making it delays nothing. `None` once
+    /// the run's duration is over.
+    fn take(&self, number: u64, body: &mut Vec<u8>) -> Option<Call> {
+        let Plan { config, schedule, .. } = &*self.plan;
+        let scheduled = schedule.due(number);
+        if let Source::Day(day) = &config.source {
+            return self.take_of_day(day, scheduled, body);
+        }
+        let events = schedule.events_of(number, config.source.events());
+        let call = Call { due: scheduled, events: events.end - events.start, route: 0 };
+        // What comes too late is not made.
+        let is_late = Instant::now().saturating_duration_since(self.start + scheduled) > LATE_MAX;
+        if !is_late {
+            self.make(events, body);
+        }
+        Some(call)
+    }
+
+    fn take_of_day(&self, day: &DaySource, scheduled: Duration, body: &mut Vec<u8>) -> Option<Call> {
+        let config = &self.plan.config;
+        body.clear();
+        let mut made = day.next(body);
+        for _ in 1..config.batch.get() {
+            body.push(b'\n');
+            made = day.next(body);
+        }
+        // A batch is sent when its last event has happened.
+        let due = day.due(made).unwrap_or(scheduled);
+        let is_single = config.batch.get() == 1;
+        let route = EventType::COLLECTED.iter().position(|of| is_single && *of == made.event_type).unwrap_or(0);
+        (due < config.duration).then_some(Call { due, events: config.batch.get().into(), route })
     }
 
     /// Writes the body of a call, and counts what is peculiar about its events.

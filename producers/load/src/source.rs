@@ -1,10 +1,13 @@
 //! What is sent: made traffic, or the lines of a file.
 
 use std::io;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
+use crate::day::{Day, Made};
 use crate::traffic::Traffic;
 
 /// Largest file that is replayed, in bytes: it is held in memory.
@@ -17,6 +20,38 @@ pub enum Source {
     Traffic(Traffic),
     /// The lines of a file, some times over.
     Replay(Replay),
+    /// All events of an exchange's day, in the order of their time.
+    Day(DaySource),
+}
+
+/// A day that all connections take their events from; clones share it.
+#[derive(Debug, Clone)]
+pub struct DaySource {
+    /// Held while one event is made, some microseconds.
+    day: Arc<Mutex<Day>>,
+    start_ms: i64,
+    /// How many seconds of the day go by in one second; none: its events are sent at the run's rate.
+    pub speed: Option<NonZeroU32>,
+}
+
+impl DaySource {
+    /// The events of a day, each at its own time if there is a speed.
+    pub fn new(day: Day, speed: Option<NonZeroU32>) -> Self {
+        let start_ms = day.start_ms();
+        Self { day: Arc::new(Mutex::new(day)), start_ms, speed }
+    }
+
+    /// Appends the next event. A panic of another holder leaves the day as it was between two events.
+    pub(crate) fn next(&self, out: &mut Vec<u8>) -> Made {
+        self.day.lock().unwrap_or_else(PoisonError::into_inner).next(out)
+    }
+
+    /// When an event of the day is due in a run, from the run's start; `None` where the rate decides.
+    pub(crate) fn due(&self, made: Made) -> Option<std::time::Duration> {
+        let into_the_day_ms = u64::try_from(made.at_ms - self.start_ms).unwrap_or(0);
+        let micros = into_the_day_ms.saturating_mul(1_000) / u64::from(self.speed?.get());
+        Some(std::time::Duration::from_micros(micros))
+    }
 }
 
 /// The lines of an NDJSON file that are not blank, sent as they are.
@@ -77,10 +112,12 @@ impl Replay {
 }
 
 impl Source {
-    /// Appends the event of an index. Made traffic depends on the time, `now_ms` since the epoch; a file does not.
+    /// Appends the event of an index. Made traffic depends on the time, `now_ms` since the epoch; a file does not, and of a
+    /// day it is always the next one.
     pub fn write(&self, index: u64, now_ms: i64, out: &mut Vec<u8>) {
         match self {
             Source::Traffic(traffic) => traffic.write(index, now_ms, out),
+            Source::Day(day) => drop(day.next(out)),
             Source::Replay(replay) => {
                 let count = u64::try_from(replay.lines.len()).unwrap_or(u64::MAX);
                 let position = index.checked_rem(count).and_then(|position| usize::try_from(position).ok());
@@ -94,7 +131,7 @@ impl Source {
     /// How many events there are; `None` where there is no end.
     pub fn events(&self) -> Option<u64> {
         match self {
-            Source::Traffic(_) => None,
+            Source::Traffic(_) | Source::Day(_) => None,
             Source::Replay(replay) => Some(replay.rounds.saturating_mul(u64::try_from(replay.lines.len()).ok()?)),
         }
     }

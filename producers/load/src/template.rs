@@ -23,10 +23,20 @@ const PRICE_BYTES: usize = 4;
 /// Seats that deals are offered to: the demand-side platforms of the exchange.
 const SEATS: [&str; 5] = ["dsp-north", "dsp-harbor", "dsp-meadow", "dsp-summit", "dsp-canal"];
 
+/// A deal that an imp offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Deal {
+    pub(crate) number: u32,
+    /// The only seat that it is for.
+    pub(crate) seat: &'static str,
+}
+
 /// A screen's request with the places that differ.
 #[derive(Debug, Clone)]
 pub struct Template {
     text: Vec<u8>,
+    /// One an imp.
+    deals: Vec<Option<Deal>>,
     request_id: Range<usize>,
     transaction_id: Range<usize>,
     display_times: Vec<(Range<usize>, i64)>,
@@ -99,8 +109,13 @@ impl Template {
             page.text(r#","user":{"consent":"CPXxRfAPXxRfAAfKABENB-CgAAAAAAAAAAYgAAAAAAAA"}"#);
         }
         page.text("}");
-        let Page { text, display_times, prices } = page;
-        Self { text, request_id, transaction_id, display_times, prices, imp_key, channel_key, gdpr_flag }
+        let Page { text, display_times, prices, deals } = page;
+        Self { text, deals, request_id, transaction_id, display_times, prices, imp_key, channel_key, gdpr_flag }
+    }
+
+    /// The deals of the imps, as many as there are imps.
+    pub(crate) fn deals(&self) -> &[Option<Deal>] {
+        &self.deals
     }
 
     /// Appends a request with these values.
@@ -141,7 +156,7 @@ fn write_number(body: &mut [u8], range: &Range<usize>, number: std::fmt::Argumen
     }
 }
 
-fn uuid(bytes: [u8; 16]) -> [u8; UUID_BYTES] {
+pub(crate) fn uuid(bytes: [u8; 16]) -> [u8; UUID_BYTES] {
     let mut text = [0; UUID_BYTES];
     uuid::Builder::from_random_bytes(bytes).into_uuid().hyphenated().encode_lower(&mut text);
     text
@@ -153,6 +168,7 @@ struct Page {
     text: Vec<u8>,
     display_times: Vec<(Range<usize>, i64)>,
     prices: Vec<Range<usize>>,
+    deals: Vec<Option<Deal>>,
 }
 
 impl Page {
@@ -191,9 +207,14 @@ impl Page {
         self.price();
         self.text(r#","bidfloorcur":"USD""#);
         // Two screens in five are part of deals.
-        if random.below(5) < 2 {
+        let has_deal = random.below(5) < 2;
+        self.deals.push(None);
+        if has_deal {
             let seat = random.pick(&SEATS).copied().unwrap_or_default();
             let deal = random.below(900) + 100;
+            if let Some(last) = self.deals.last_mut() {
+                *last = Some(Deal { number: deal, seat });
+            }
             self.text(&format!(r#","pmp":{{"private_auction":0,"deals":[{{"id":"deal-{deal}","at":3,"wseat":["{seat}"],"bidfloorcur":"USD","bidfloor":"#));
             self.price();
             self.text("}]}");

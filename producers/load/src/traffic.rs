@@ -4,7 +4,7 @@ use events::screen::Screen;
 
 use crate::city::CITIES;
 use crate::random::Random;
-use crate::template::{Fault, Template, Values};
+use crate::template::{Deal, Fault, Template, Values, uuid};
 
 /// Screens ask for slots that begin this many milliseconds later, at least and at most.
 const LEAD_MS: (i64, u32) = (2_000, 58_000);
@@ -17,6 +17,29 @@ pub struct Traffic {
     seed: u64,
     templates: Vec<Template>,
     invalid_per_10k: u32,
+}
+
+/// What one request asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    /// Which screen asks.
+    pub(crate) screen: usize,
+    /// The deals of its imps, as many as there are imps.
+    pub(crate) deals: Vec<Option<Deal>>,
+    request_id: [u8; 16],
+    transaction_id: [u8; 16],
+    /// When the first slot begins, in milliseconds since the epoch.
+    pub(crate) display_ms: i64,
+    /// Floor per thousand in hundredths.
+    pub(crate) floor_cents: u32,
+    fault: Option<Fault>,
+}
+
+impl Asked {
+    /// `BidRequest.id`.
+    pub(crate) fn auction_id(&self) -> String {
+        String::from_utf8_lossy(&uuid(self.request_id)).into_owned()
+    }
 }
 
 /// There are no screens to ask for ads.
@@ -40,16 +63,30 @@ impl Traffic {
 
     /// Appends the request of an index, as it is made at `now_ms` (milliseconds since the epoch).
     pub fn write(&self, index: u64, now_ms: i64, out: &mut Vec<u8>) {
+        if let Some(asked) = self.asked(index, now_ms) {
+            self.write_asked(&asked, out);
+        }
+    }
+
+    /// What the request of an index asks for; `None` only without screens.
+    pub(crate) fn asked(&self, index: u64, now_ms: i64) -> Option<Asked> {
         let mut random = Random::new(self.seed, index);
-        let Some(template) = random.pick(&self.templates) else { return };
-        let values = Values {
-            request_id: random.bytes16(),
-            transaction_id: random.bytes16(),
-            display_ms: now_ms + LEAD_MS.0 + i64::from(random.below(LEAD_MS.1)),
-            floor_cents: 100 + random.below(900),
-            fault: self.fault(index),
-        };
-        template.write(&values, out);
+        let screens = u32::try_from(self.templates.len()).unwrap_or(u32::MAX);
+        let screen = usize::try_from(random.below(screens)).unwrap_or(0);
+        let deals = self.templates.get(screen)?.deals().to_vec();
+        let (request_id, transaction_id) = (random.bytes16(), random.bytes16());
+        let display_ms = now_ms + LEAD_MS.0 + i64::from(random.below(LEAD_MS.1));
+        let floor_cents = 100 + random.below(900);
+        Some(Asked { screen, deals, request_id, transaction_id, display_ms, floor_cents, fault: self.fault(index) })
+    }
+
+    /// Appends a request.
+    pub(crate) fn write_asked(&self, asked: &Asked, out: &mut Vec<u8>) {
+        let Asked { request_id, transaction_id, display_ms, floor_cents, fault, .. } = *asked;
+        let values = Values { request_id, transaction_id, display_ms, floor_cents, fault };
+        if let Some(template) = self.templates.get(asked.screen) {
+            template.write(&values, out);
+        }
     }
 
     /// Whether the request of an index must be refused.

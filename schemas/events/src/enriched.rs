@@ -14,6 +14,10 @@ pub struct Enrichment<'a> {
     /// One entry an imp, in the order of the request.
     #[serde(borrow)]
     pub imps: Vec<ImpEnrichment<'a>>,
+    /// Of an auction, notice or play that names its ad unit: what the screens table knows of it, at the time of the display
+    /// where the event says that, else when it was received.
+    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+    pub screen: Option<ScreenFacts<'a>>,
 }
 
 /// Added for one imp.

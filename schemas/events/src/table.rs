@@ -108,12 +108,35 @@ pub enum Source {
     Body,
     /// Position of the bid among all bids of its response, from 0.
     BidIndex,
+    /// What the enrichment knows of the event's screen.
+    Screen(ScreenFact),
     /// A member of the body.
     Member(&'static [&'static str], Reading),
     /// A member of the `seatbid` that the bid stands in.
     SeatMember(&'static [&'static str], Reading),
     /// A member of the bid.
     BidMember(&'static [&'static str], Reading),
+}
+
+/// Which fact of [`crate::enriched::ScreenFacts`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScreenFact {
+    /// Who owns the ad unit.
+    PublisherId,
+    /// Venue type, the finest known tier.
+    VenueTypeId,
+    /// Venue type, first tier.
+    VenueTypeParent,
+    /// City.
+    City,
+    /// Country.
+    Country,
+    /// Time zone.
+    Tz,
+    /// The wall clock.
+    LocalTs,
+    /// Its hour.
+    LocalHour,
 }
 
 /// How a member of a document becomes a value. What does not fit its column is absent there, and stays in the body.

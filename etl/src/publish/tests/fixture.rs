@@ -171,7 +171,12 @@ pub(super) fn enriched(number: u32, received_ts: i64) -> Vec<u8> {
         endpoint: "/v1/ad_requests".into(),
         handler_us: 1,
         warnings: vec![],
-        enrichment: Some(Enrichment { event_ts: received_ts, enriched_ts: received_ts + 5, imps: vec![imp] }),
+        enrichment: Some(Enrichment {
+            event_ts: received_ts,
+            enriched_ts: received_ts + 5,
+            imps: vec![imp],
+            screen: None,
+        }),
     };
     envelope.write(&body).unwrap()
 }

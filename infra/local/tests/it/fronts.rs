@@ -111,7 +111,11 @@ fn cases() -> Vec<Case> {
         post("/v1/events", json, GOOD),
         encoded("compress", GOOD.into()),
         // Larger than a record: stored beside the stream.
-        post("/v1/ad_requests", json, GOOD.replace("\"imp\"", &format!(r#""ext":"{}","imp""#, "x".repeat(2 << 20)))),
+        post(
+            "/v1/ad_requests",
+            json,
+            GOOD.replace("\"imp\"", &format!(r#""ext":{{"x":"{}"}},"imp""#, "x".repeat(2 << 20))),
+        ),
         // Compressed bodies, whole and damaged.
         encoded("gzip", gzip(GOOD.as_bytes())),
         encoded("GZIP", gzip(GOOD.as_bytes())),
@@ -140,7 +144,11 @@ fn cases() -> Vec<Case> {
 
 /// Above 8,192 bytes.
 const LONG_QUERY: &str = {
-    const BYTES: [u8; 8_300] = [b'a'; 8_300];
+    const BYTES: [u8; 8_300] = {
+        let mut bytes = [b'a'; 8_300];
+        bytes[1] = b'=';
+        bytes
+    };
     match std::str::from_utf8(&BYTES) {
         Ok(text) => text,
         Err(_) => panic!("letters are UTF-8"),
@@ -255,9 +263,9 @@ async fn the_server_and_the_function_answer_alike() {
             }
             let path = "/2015-03-31/functions/ingest/invocations";
             let invoked = door.post(path, "application/json", case.event(source).to_string()).await;
-            assert_eq!(invoked.status, 200, "{source:?} {}", case.uri());
+            assert_eq!(invoked.status, 200, "{source:?} {:.100}", case.uri());
             let answer = answer_of(&invoked.json());
-            assert_eq!(answer, served, "{source:?} {} {}", case.method, case.uri());
+            assert_eq!(answer, served, "{source:?} {} {:.100}", case.method, case.uri());
         }
     }
     for status in [200, 204, 400, 404, 405, 413, 414, 415] {

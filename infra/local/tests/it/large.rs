@@ -10,9 +10,9 @@ use crate::running::Running;
 fn request(id: &str, imps: usize, bytes: usize) -> String {
     let imps: Vec<String> =
         (0..imps).map(|imp| format!(r#"{{"id":"{imp}","tagid":"berlin-1","banner":{{}}}}"#)).collect();
-    let start = format!(r#"{{"id":"{id}","imp":[{}],"dooh":{{"id":"berlin-1"}},"ext":""#, imps.join(","));
-    let filling = "ü".repeat((bytes - start.len() - 2) / 2);
-    format!("{start}{filling}\"}}")
+    let start = format!(r#"{{"id":"{id}","imp":[{}],"dooh":{{"id":"berlin-1"}},"ext":{{"x":""#, imps.join(","));
+    let filling = "ü".repeat((bytes - start.len() - 3) / 2);
+    format!("{start}{filling}\"}}}}")
 }
 
 #[tokio::test(flavor = "multi_thread")]

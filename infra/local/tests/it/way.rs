@@ -146,6 +146,9 @@ async fn every_type_of_event_is_a_row_of_its_table_and_refusals_are_failed_event
     }
     let billed = "SELECT auction_price_cpm_micros * auction_multiplier_e4 / 10000000 FROM notices WHERE event_type = 'billing_notice'";
     assert_eq!(running.number(billed).await, 9_600);
+    let place = "SELECT city, venuetype_parent, local_hour IS NOT NULL FROM proof_of_plays";
+    let row: Vec<String> = running.sql(place).await.remove(0).into_iter().flatten().collect();
+    assert_eq!(row, ["Berlin", "1", "true"]);
     let kept = "SELECT count(*) FROM failed_events WHERE processor = 'ingest' AND payload_bytes = 13";
     assert_eq!(running.number(kept).await, 8);
     let audit = running.audit().await;

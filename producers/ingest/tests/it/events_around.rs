@@ -120,12 +120,12 @@ async fn what_is_refused_is_kept_byte_for_byte_within_a_quota() {
     assert!(rig.events().is_empty());
     assert_eq!((rig.ingest.counters().refused_kept, rig.ingest.counters().refused_lost), (4, 0));
 
-    let large = vec![b'x'; 200_000];
-    for _ in 0..20 {
+    let large = vec![b'x'; 250_000];
+    for _ in 0..60 {
         rig.post("/v1/ad_requests", large.clone()).await.check_problem(400, "invalid-request");
     }
     let counts = rig.ingest.counters();
-    assert_eq!(counts.refused_kept + counts.refused_lost, 24);
+    assert_eq!(counts.refused_kept + counts.refused_lost, 64);
     assert!(counts.refused_lost > 0 && counts.refused_kept > 5, "{counts:?}");
     assert_eq!(u64::try_from(rig.refused().len()).unwrap(), counts.refused_kept);
 }

@@ -34,8 +34,8 @@ async fn rig(store: Arc<dyn ObjectStore>) -> (Rig, ClaimChecks) {
 
 fn large(id: &str, bytes: usize) -> String {
     let body = good(id);
-    let filling = "x".repeat(bytes - body.len() - r#","ext":"""#.len());
-    body.replace(r#""imp""#, &format!(r#""ext":"{filling}","imp""#))
+    let filling = "x".repeat(bytes - body.len() - r#""ext":{"x":""},"#.len());
+    body.replace(r#""imp""#, &format!(r#""ext":{{"x":"{filling}"}},"imp""#))
 }
 
 #[tokio::test]

@@ -245,3 +245,49 @@ async fn a_file_is_replayed_to_its_end() {
     bodies.sort();
     assert_eq!(bodies, ["{\"a\":1}", "{\"a\":1}", "{\"b\":2}", "{\"b\":2}"]);
 }
+
+fn day_source(speed: Option<u32>) -> Source {
+    let config = crate::day::DayConfig { seed: 1, start_ms: 1_795_305_600_000, auctions_per_day: 1_000_000 };
+    let day = crate::day::Day::new(config, screens(1, 200)).unwrap();
+    Source::Day(DaySource::new(day, speed.and_then(NonZeroU32::new)))
+}
+
+#[tokio::test]
+async fn each_event_of_a_day_goes_to_the_route_of_its_type() {
+    let (target, server) = Server::start(|_, head| match head.split(' ').nth(1) {
+        // The first event is a request, and the others are told by what they say of themselves.
+        Some(path) if path.starts_with("/v1/") && path.ends_with('s') => answer("200 OK", "{}"),
+        _ => answer("404 Not Found", "{}"),
+    })
+    .await;
+    // One connection: events arrive in their order.
+    let one = NonZeroUsize::MIN;
+    let report = run_whole(Config { source: day_source(None), connections: one, ..config(&target, 400) }).await;
+    assert_eq!((report.counts.sent, report.counts.accepted), (400, 400));
+    let mut day = crate::day::Day::new(
+        crate::day::DayConfig { seed: 1, start_ms: 1_795_305_600_000, auctions_per_day: 1_000_000 },
+        screens(1, 200),
+    )
+    .unwrap();
+    for body in server.bodies.lock().unwrap().iter() {
+        let mut out = Vec::new();
+        day.next(&mut out);
+        assert_eq!(body.as_bytes(), out);
+    }
+}
+
+#[tokio::test]
+async fn a_day_with_a_speed_keeps_its_own_time_and_ends_with_the_run() {
+    let (target, server) =
+        Server::start(|_, _| answer("200 OK", r#"{"accepted":20,"refused":0,"unavailable":0}"#)).await;
+    let config = Config {
+        source: day_source(Some(600)),
+        batch: NonZeroU32::new(20).unwrap(),
+        duration: Duration::from_millis(500),
+        ..config(&target, 1)
+    };
+    let counts = run_whole(config).await.counts;
+    // 300 s of a day of a million requests, at night and by day: some thousand requests with what follows.
+    assert!(counts.sent > 5_000 && counts.sent % 20 == 0, "{counts:?}");
+    assert!(server.bodies.lock().unwrap().iter().all(|body| body.lines().count() == 20));
+}

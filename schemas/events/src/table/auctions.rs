@@ -1,7 +1,7 @@
 //! The table of auctions.
 
 use super::ColumnType::{Bool, Float64, Int32, Text, Timestamp};
-use super::event::{columns, cpm_micros, member};
+use super::event::{columns, cpm_micros, member, with_screen};
 use super::{Column, Storage, Table};
 
 /// One row an accepted `auction`: a request and an imp.
@@ -14,7 +14,7 @@ pub static AUCTIONS: Table = Table {
     sort: &["auction_id", "event_ts"],
 };
 
-const COLUMNS: [Column; 30] = columns([
+const COLUMNS: [Column; 38] = columns(with_screen::<18, 26>([
     member("imp_id", Text, &["imp_id"], "imp that was sold, or was not"),
     member("adunit_id", Text, &["adunit_id"], "ad unit of the imp"),
     member("status", Text, &["status"], "filled or no_fill"),
@@ -42,4 +42,4 @@ const COLUMNS: [Column; 30] = columns([
     member("floor_cur", Text, &["floor_cur"], "its currency"),
     member("market_bid_ratio", Float64, &["market_bid_ratio"], "clearing price over bid price"),
     member("test", Bool, &["test"], "not billable"),
-]);
+]));

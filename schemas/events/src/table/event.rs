@@ -1,7 +1,7 @@
 //! What the tables of one row an event have in common: the columns of the envelope, and short ways to write the others.
 
 use super::ColumnType::{Int32, Int64, Text, Timestamp};
-use super::{Column, ColumnType, Reading, Source};
+use super::{Column, ColumnType, Reading, ScreenFact, Source};
 
 /// The columns that every event has: first in its table.
 pub(super) const HEAD: [Column; 10] = [
@@ -39,6 +39,40 @@ pub(super) const TAIL: [Column; 2] = [
     envelope("body_bytes", Int64, Source::BodyBytes, "size of the body"),
     envelope("body", Text, Source::Body, "the event as received, byte for byte"),
 ];
+
+/// The columns of events that name an ad unit: what the screens table knows of it. Absent for an unknown one.
+const SCREEN: [Column; 8] = [
+    screen("publisher_id", Text, ScreenFact::PublisherId, "owner of the ad unit"),
+    screen("venuetype_id", Int32, ScreenFact::VenueTypeId, "OpenOOH venue type of the screen, the finest known tier"),
+    screen("venuetype_parent", Int32, ScreenFact::VenueTypeParent, "OpenOOH venue type of the screen, first tier"),
+    screen("city", Text, ScreenFact::City, "city of the screen"),
+    screen("country", Text, ScreenFact::Country, "ISO 3166 alpha-3"),
+    screen("tz", Text, ScreenFact::Tz, "IANA time zone of the screen"),
+    screen(
+        "local_ts",
+        Timestamp,
+        ScreenFact::LocalTs,
+        "wall clock at the screen at the display, else when the event was received",
+    ),
+    screen("local_hour", Int32, ScreenFact::LocalHour, "hour of that clock, 0 to 23"),
+];
+
+const fn screen(name: &'static str, kind: ColumnType, fact: ScreenFact, doc: &'static str) -> Column {
+    Column { name, kind, nullable: true, doc, source: Source::Screen(fact) }
+}
+
+/// A table's own columns with those of the screen behind them. `ALL` is the sum of both lengths.
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled: an index out of bounds does not compile")]
+pub(super) const fn with_screen<const OWN: usize, const ALL: usize>(own: [Column; OWN]) -> [Column; ALL] {
+    assert!(ALL == OWN + SCREEN.len(), "the sum of both lengths");
+    let mut all = [SCREEN[0]; ALL];
+    let mut index = 0;
+    while index < ALL {
+        all[index] = if index < OWN { own[index] } else { SCREEN[index - OWN] };
+        index += 1;
+    }
+    all
+}
 
 /// The columns of a table of one row an event: head, its own, tail. `ALL` is the sum of the three lengths.
 #[expect(clippy::indexing_slicing, reason = "evaluated when compiled: an index out of bounds does not compile")]

@@ -1,7 +1,7 @@
 //! The table of notices.
 
 use super::ColumnType::{Bool, Float64, Int32, Int64, Text, Timestamp};
-use super::event::{columns, cpm_micros, member, multiplier_e4};
+use super::event::{columns, cpm_micros, member, multiplier_e4, with_screen};
 use super::{Column, Storage, Table};
 
 /// One row an accepted `win_notice`, `loss_notice` or `billing_notice`.
@@ -14,7 +14,7 @@ pub static NOTICES: Table = Table {
     sort: &["auction_id", "event_ts"],
 };
 
-const COLUMNS: [Column; 30] = columns([
+const COLUMNS: [Column; 38] = columns(with_screen::<18, 26>([
     member("imp_id", Text, &["imp_id"], "imp of the bid"),
     member("dsp_id", Text, &["dsp_id"], "bidder that was told"),
     member("seat_id", Text, &["seat_id"], "its seat"),
@@ -37,4 +37,4 @@ const COLUMNS: [Column; 30] = columns([
     member("auction_mbr", Float64, &["auction_mbr"], "AUCTION_MBR: market bid ratio"),
     member("imp_ts", Timestamp, &["auction_imp_ts"], "AUCTION_IMP_TS: when the ad was displayed"),
     member("test", Bool, &["test"], "not billable"),
-]);
+]));

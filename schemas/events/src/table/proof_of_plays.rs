@@ -1,7 +1,7 @@
 //! The table of proofs of play.
 
 use super::ColumnType::{Bool, Int64, Text, Timestamp};
-use super::event::{columns, member, multiplier_e4};
+use super::event::{columns, member, multiplier_e4, with_screen};
 use super::{Column, Storage, Table};
 
 /// One row an accepted `proof_of_play`.
@@ -14,7 +14,7 @@ pub static PROOF_OF_PLAYS: Table = Table {
     sort: &["adunit_id", "event_ts"],
 };
 
-const COLUMNS: [Column; 25] = columns([
+const COLUMNS: [Column; 33] = columns(with_screen::<13, 21>([
     member("play_id", Text, &["play_id"], "player's id of the play"),
     member("adunit_id", Text, &["adunit_id"], "ad unit that showed it"),
     member("imp_id", Text, &["imp_id"], "imp that it fills"),
@@ -28,4 +28,4 @@ const COLUMNS: [Column; 25] = columns([
     member("player_version", Text, &["player_version"], "version of the player"),
     member("reported_batch_id", Text, &["reported_batch_id"], "batch in which the player reported it"),
     member("test", Bool, &["test"], "not billable"),
-]);
+]));
