@@ -166,6 +166,7 @@ impl Pipeline {
             number: self.next_id,
             epoch,
             cost: accepted.cost,
+            attempts_before: 0,
             deadline: now + if is_durable { spooled::FOREVER } else { self.config.record_deadline },
         };
         let aggregate_bytes_max = self.config.aggregate_bytes_max;
@@ -348,7 +349,12 @@ impl Pipeline {
 
     /// Cuts one batch from a lane, if the limiter of its shard has room.
     fn cut(&mut self, now: Instant, index: usize, landing: u128, draft: &mut Draft) -> bool {
-        let Some(wanted) = self.lanes.get(index).map(|lane| lane.wanted_bytes(&self.config)) else { return false };
+        let piece_bytes_max = self.shard_at(landing).limiter.piece_bytes_max(now);
+        let Some(lane) = self.lanes.get_mut(index) else { return false };
+        if let Some(bytes_max) = piece_bytes_max {
+            lane.keep_pace(bytes_max, &self.config);
+        }
+        let wanted = lane.wanted_bytes(&self.config);
         let Some(room) = self.admits(now, landing, wanted) else {
             let share_ppm = self.shard_at(landing).limiter.share_ppm(now);
             if let Some(lane) = self.lanes.get_mut(index) {

@@ -40,6 +40,8 @@ pub(crate) struct Ticket {
     pub(crate) epoch: u64,
     /// What it is charged against the buffer.
     pub(crate) cost: u32,
+    /// Requests that carried it in batches that were taken apart.
+    pub(crate) attempts_before: u32,
     pub(crate) deadline: Instant,
 }
 
@@ -80,6 +82,8 @@ pub(crate) struct Batch {
     pub(crate) is_aggregate: bool,
     pub(crate) expires: Expires,
     pub(crate) attempts: u32,
+    /// An attempt ended so that the stream may have stored it.
+    pub(crate) is_doubtful: bool,
     /// Goes in a request of its own: a request that it shared was refused, and it may be the reason.
     pub(crate) alone: bool,
 }
@@ -102,6 +106,7 @@ impl Batch {
             is_aggregate: false,
             expires: Expires::WithFirst,
             attempts: 0,
+            is_doubtful: false,
             alone: false,
         }
     }
@@ -144,7 +149,12 @@ impl Batch {
             data,
             ticket,
         };
-        records.into_iter().zip(self.tickets).map(pending).collect()
+        let attempts = self.attempts;
+        let tickets = self
+            .tickets
+            .into_iter()
+            .map(|ticket| Ticket { attempts_before: ticket.attempts_before.saturating_add(attempts), ..ticket });
+        records.into_iter().zip(tickets).map(pending).collect()
     }
 }
 

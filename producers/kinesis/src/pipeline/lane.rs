@@ -28,7 +28,7 @@ use crate::{
 const PACE_DIVISOR: usize = 2;
 
 /// But not smaller than this, below which requests cost more than evenness gains.
-const PACED_BYTES_MIN: usize = 4 << 10;
+pub(crate) const PACED_BYTES_MIN: usize = 4 << 10;
 
 /// Bytes of an aggregate beside its records: magic, digest, and the landing hash key in the table.
 const AGGREGATE_FRAME_BYTES: usize = 64;
@@ -80,6 +80,8 @@ pub(crate) struct Lane {
     last_cut: Option<Instant>,
     /// Set when the shard's limit kept the lane from sending: smaller aggregates then lose nothing, and keep an even pace.
     pub(crate) paced_bytes_max: Option<usize>,
+    /// Nothing is sent before, because what was sent last was throttled and taken apart.
+    pub(crate) resumes_at: Option<Instant>,
     /// Batches of this lane that are not settled.
     in_flight: usize,
     /// Unsettled batches of lanes that a reshard replaced and that hold hash keys of this one.
@@ -98,6 +100,7 @@ impl Lane {
             estimate: Estimate::default(),
             last_cut: None,
             paced_bytes_max: None,
+            resumes_at: None,
             in_flight: 0,
             blocked_by: 0,
         }
@@ -114,6 +117,12 @@ impl Lane {
         let whole = u64::try_from(config.aggregate_bytes_max / PACE_DIVISOR).unwrap_or(u64::MAX);
         let part = usize::try_from(whole.saturating_mul(share_ppm) / 1_000_000).unwrap_or(usize::MAX);
         self.paced_bytes_max = Some(part.max(PACED_BYTES_MIN).min(config.aggregate_bytes_max));
+    }
+
+    /// Cuts the next aggregate no larger than this, because others send to the shard as well.
+    pub(crate) fn keep_pace(&mut self, bytes_max: usize, config: &Config) {
+        let bytes_max = bytes_max.max(PACED_BYTES_MIN).min(config.aggregate_bytes_max);
+        self.paced_bytes_max = Some(self.paced_bytes_max.map_or(bytes_max, |paced| paced.min(bytes_max)));
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -165,10 +174,13 @@ impl Lane {
         let Some(head) = self.queue.front().filter(|_| !waits_for_answer) else { return Due::Never };
         let is_full = self.queue.bytes() >= self.aggregate_content_max(config.aggregate_bytes_max, config);
         let is_flushed = head.ticket.epoch < flushed_below;
-        match self.last_cut {
-            Some(last_cut) if !is_full && !is_flushed => Due::From(last_cut + spacing),
-            Some(_) | None => Due::From(now),
-        }
+        let due = match self.last_cut {
+            Some(last_cut) if !is_full && !is_flushed => last_cut + spacing,
+            Some(_) | None => now,
+        };
+        // What is flushed may go, but not what the shard has just refused.
+        self.resumes_at = self.resumes_at.filter(|at| *at > now);
+        Due::From(self.resumes_at.map_or(due, |at| at.max(due)))
     }
 
     /// Bytes of the next batch, at most.
@@ -241,6 +253,7 @@ impl Lane {
             is_aggregate: true,
             expires: if config.dedupe_tag.is_some() { Expires::WithLast } else { Expires::WithFirst },
             attempts: 0,
+            is_doubtful: false,
             alone: false,
         }
     }

@@ -62,11 +62,16 @@ const SHARE_PPM_MIN: u64 = PPM / 100;
 const CLIMB_PPM_PER_S: u64 = PPM * 3 / 4000;
 /// Beside that it climbs with the cube of the time since the last throttle, from any level to all in this time.
 const CLIMB_S: u64 = 150;
+/// Several throttles at a time say that records met, not that all of what they take off together was too much. So within this
+/// time the share is back near where they began; if that was too much, it is throttled there again.
+const REGAIN_MS: u64 = 4_000;
 /// One throttled record takes off at most a seventh, however few were sent.
 const RECORDS_MIN: u64 = 7;
 /// Throttles within this time take off at most as much as one in a seventh would: their requests were sent before the first
 /// answer came.
 const THROTTLE_PAUSE: Duration = Duration::from_millis(250);
+/// A usual one within a region, until one was seen.
+const ROUND_TRIP_ASSUMED: Duration = Duration::from_millis(15);
 /// Over which records are counted.
 const WINDOW: Duration = Duration::from_secs(1);
 
@@ -154,6 +159,8 @@ struct Throttle {
     at: Instant,
     /// The share to which it lowered the rate.
     share_ppm: u64,
+    /// The share that nearly held: what was in use when throttles began, less one record's part.
+    held_ppm: u64,
     /// Since when throttles count as one, and below which share they do not lower the rate.
     pause_began: Instant,
     pause_share_ppm_min: u64,
@@ -246,12 +253,25 @@ impl Limiter {
         let share_ppm = self.share_ppm(now);
         let records = self.window.records_per_s().max(RECORDS_MIN);
         let in_pause = self.throttle.filter(|last| now.saturating_duration_since(last.pause_began) < THROTTLE_PAUSE);
-        let (pause_began, pause_share_ppm_min) = match in_pause {
-            Some(last) => (last.pause_began, last.pause_share_ppm_min),
-            None => (now, share_ppm - share_ppm / RECORDS_MIN),
+        let (pause_began, pause_share_ppm_min, held_ppm) = match in_pause {
+            Some(last) => (last.pause_began, last.pause_share_ppm_min, last.held_ppm),
+            None => (now, share_ppm - share_ppm / RECORDS_MIN, share_ppm - share_ppm / records),
         };
         let lowered_ppm = (share_ppm - share_ppm / records).max(pause_share_ppm_min).max(SHARE_PPM_MIN);
-        self.throttle = Some(Throttle { at: now, share_ppm: lowered_ppm, pause_began, pause_share_ppm_min });
+        self.throttle = Some(Throttle { at: now, share_ppm: lowered_ppm, held_ppm, pause_began, pause_share_ppm_min });
+    }
+
+    /// While a throttle lowers the share, how large a Kinesis record should be: what the share allows in two round trips. A lane
+    /// that was held up would come back with all that it missed, into the middle of what the others send.
+    pub(crate) fn piece_bytes_max(&self, now: Instant) -> Option<usize> {
+        let share_ppm = self.share_ppm(now);
+        if share_ppm >= self.share_ppm_max {
+            return None;
+        }
+        let round_trip = self.ledger.round_trip_min().unwrap_or(ROUND_TRIP_ASSUMED);
+        // A byte a microsecond is the whole limit.
+        let whole = u64::try_from((round_trip * 2).as_micros()).unwrap_or(u64::MAX);
+        usize::try_from(whole.saturating_mul(share_ppm) / PPM).ok()
     }
 
     /// The share of the limit in use, in millionths.
@@ -259,7 +279,10 @@ impl Limiter {
         let Some(throttle) = self.throttle else { return self.share_ppm_max };
         let elapsed_ms = u64::try_from(now.saturating_duration_since(throttle.at).as_millis()).unwrap_or(u64::MAX);
         let elapsed_ms = elapsed_ms.min(CLIMB_S * 1000);
-        let climbed_ppm = elapsed_ms * CLIMB_PPM_PER_S / 1000 + elapsed_ms.pow(3) / (CLIMB_S.pow(3) * 1000);
+        let gap_ppm = throttle.held_ppm.saturating_sub(throttle.share_ppm);
+        let regained_ppm = gap_ppm * elapsed_ms.min(REGAIN_MS) / REGAIN_MS;
+        let climbed_ppm =
+            regained_ppm + elapsed_ms * CLIMB_PPM_PER_S / 1000 + elapsed_ms.pow(3) / (CLIMB_S.pow(3) * 1000);
         (throttle.share_ppm + climbed_ppm).min(self.share_ppm_max)
     }
 }

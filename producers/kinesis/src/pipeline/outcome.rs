@@ -7,6 +7,7 @@ use crate::{
     pipeline::{
         Pipeline,
         batch::{Batch, Ticket},
+        lane::PACED_BYTES_MIN,
         request::{BatchId, InFlight, RequestId},
         retrier::{Verdict, backoff, blames_a_record, verdict},
     },
@@ -119,7 +120,7 @@ impl Pipeline {
                 shard_id: Arc::clone(shard_id),
                 sequence_number: Arc::clone(sequence_number),
                 sub_sequence,
-                attempts: batch.attempts,
+                attempts: batch.attempts.saturating_add(ticket.attempts_before),
             };
             self.answer(ticket, Ok(Delivered::Stored(stored)));
         }
@@ -131,11 +132,16 @@ impl Pipeline {
         // What is durable waits until somebody repairs what is wrong, unless it is wrong itself.
         let waits_for_repair = batch.is_durable() && !blames_a_record(failure);
         self.meter.attempt_failed(failure.class());
+        self.last_failure = Some(failure.clone());
         if failure.class() == FailureClass::Throttled {
             count(&self.counters.throttled, 1);
             self.shard_at(landing).limiter.throttle(now);
+            if self.take_apart_if_large(now, id) {
+                return;
+            }
+        } else if let Some(batch) = self.batches.get_mut(&id) {
+            batch.is_doubtful = true;
         }
-        self.last_failure = Some(failure.clone());
         match verdict(failure, attempts, now, deadline, &mut self.random) {
             Verdict::Retry(at) => {
                 self.parked.insert((at, id));
@@ -153,6 +159,25 @@ impl Pipeline {
                 self.recut(batch, at, Some(failure.clone()));
             }
         }
+    }
+
+    /// Takes an aggregate apart that was throttled and is much larger than its shard's share now allows at a time: in a shard
+    /// that many use fully, with small records, there may never be room for it. It was not stored, so no reader can have had
+    /// any of it. Returns whether it was taken apart.
+    fn take_apart_if_large(&mut self, now: Instant, id: BatchId) -> bool {
+        let batch = self.batches.get(&id).expect("a batch in flight is kept");
+        let (landing, bytes, attempts) = (batch.landing, batch.entry.bytes(), batch.attempts);
+        let is_cuttable = batch.is_aggregate && batch.tickets.len() > 1 && !batch.is_doubtful;
+        let Some(piece) = self.shard_at(landing).limiter.piece_bytes_max(now) else { return false };
+        if !is_cuttable || bytes <= 2 * piece.max(PACED_BYTES_MIN) {
+            return false;
+        }
+        let at = now + backoff(attempts, &mut self.random);
+        let batch = self.take_settled(id);
+        let (start, last) = (batch.keys.start, self.last_failure.clone());
+        self.recut(batch, now, last);
+        self.lane_at(start).resumes_at = Some(at);
+        true
     }
 
     /// Takes a parked batch apart whose earliest deadline has come.

@@ -1,6 +1,8 @@
 //! The whole pipeline in simulated time against a simulated stream: faults, splits, merges, limits, all from one seed. Nothing
 //! waits, so minutes pass in milliseconds, and a failing seed fails again.
 
+#[cfg(test)]
+mod crowd;
 mod ledger;
 #[cfg(test)]
 mod outage;

@@ -54,6 +54,11 @@ pub(super) enum Room {
 }
 
 impl Ledger {
+    /// The shortest round trip that was ever seen.
+    pub(super) fn round_trip_min(&self) -> Option<Duration> {
+        self.round_trip_min
+    }
+
     /// Whether there is room for one more record of `bytes`. One of more than a second's bytes needs a second of its own.
     pub(super) fn room(&mut self, bytes: usize, now: Instant) -> Room {
         self.forget(now);

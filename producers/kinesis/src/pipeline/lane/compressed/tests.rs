@@ -49,6 +49,7 @@ fn pending(now: Instant, number: u64, key: &str, data: Vec<u8>) -> Pending {
         number,
         epoch: 0,
         cost: 0,
+        attempts_before: 0,
         deadline: now + Duration::from_secs(1),
     };
     Pending::new(Record::new(key, data), ticket)
