@@ -86,6 +86,24 @@ mod golden {
         );
     }
 
+    #[test]
+    fn many_hash_keys_with_indices_and_lengths_of_two_bytes() {
+        let records: Vec<SubRecord> = (0..130_u8)
+            .map(|index| {
+                let key = format!("key-{}", index % 100);
+                record(&key, Some(u128::from(index) << 120), &vec![index; 3 * usize::from(index)])
+            })
+            .collect();
+        check(
+            &[
+                include_str!("../fixtures/python-many_hash_keys.hex"),
+                include_str!("../fixtures/node-many_hash_keys.hex"),
+                include_str!("../fixtures/java-many_hash_keys.hex"),
+            ],
+            &records,
+        );
+    }
+
     /// Other libraries were seen to read it as three records and to skip the origin: `fixtures/README.md`.
     #[test]
     fn a_marked_aggregate() {

@@ -53,6 +53,11 @@ impl Endpoint {
         format!("http://{}", self.address)
     }
 
+    /// The port at 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     /// What has been counted since the start, or since the last reset.
     pub(crate) fn tally(&self) -> anyhow::Result<Tally> {
         self.ask("/tally")

@@ -1,10 +1,11 @@
-//! A Kinesis endpoint that counts: plain HTTP, one thread, nothing stored. It runs in a process of its own, so that what it costs
+//! A Kinesis endpoint that counts: plain HTTP or TLS, one thread, nothing stored. It runs in a process of its own, so that what it costs
 //! is not taken for the producer's.
 //!
 //! `GET /tally` tells what was counted, and `POST /down`, `/up` and `/reset` begin and end an outage and a measurement.
 
 mod delay;
 mod shards;
+mod tls;
 mod wire;
 
 use std::{
@@ -21,7 +22,10 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use shard_limits::WriteModel;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+};
 
 use self::{delay::Delay, shards::Shards};
 pub(crate) use self::{
@@ -73,14 +77,23 @@ pub(crate) async fn serve(options: &EndpointOptions) -> anyhow::Result<()> {
         started: Instant::now(),
         shards: Mutex::new(Shards::new(options)),
     });
+    let tls = tls::acceptor()?;
     loop {
         let (stream, _) = listener.accept().await.context("accept a connection")?;
         stream.set_nodelay(true).context("set up a connection")?;
-        drop(tokio::spawn(connection(Arc::clone(&endpoint), stream)));
+        let (endpoint, tls) = (Arc::clone(&endpoint), tls.clone());
+        drop(tokio::spawn(async move {
+            // One port for both: a TLS connection begins with a byte that no HTTP method does.
+            if !tls::begins(&stream).await {
+                connection(endpoint, stream).await;
+            } else if let Ok(stream) = tls.accept(stream).await {
+                connection(endpoint, stream).await;
+            }
+        }));
     }
 }
 
-async fn connection(endpoint: Arc<Endpoint>, stream: TcpStream) {
+async fn connection(endpoint: Arc<Endpoint>, stream: impl AsyncRead + AsyncWrite + Unpin) {
     let service = service_fn(move |request| {
         let endpoint = Arc::clone(&endpoint);
         async move { Ok::<_, Infallible>(endpoint.answer(request).await) }

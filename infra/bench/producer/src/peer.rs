@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, bail};
 
 /// Where peers are installed; below `target`, so that nobody commits them.
-const FOLDER: &str = "target/bench-peers";
+pub(crate) const FOLDER: &str = "target/bench-peers";
 
 /// A Python interpreter with a package, made on first use.
 ///
@@ -36,7 +36,7 @@ pub fn python_with_all(packages: &[&str]) -> anyhow::Result<PathBuf> {
     Ok(python)
 }
 
-fn run(command: &mut Command) -> anyhow::Result<()> {
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("run {command:?}"))?;
     if !output.status.success() {
         bail!("{command:?} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));

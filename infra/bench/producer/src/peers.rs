@@ -1,9 +1,9 @@
-//! Other producers on the same endpoint, in the same run: Python's from `PyPI`. What could not be had says why.
+//! Other producers on the same endpoint, in the same run: Python's from `PyPI`, the KPL from Maven Central, one in Go. What could
+//! not be had says why.
 
-use std::{
-    path::Path,
-    process::{Command, Stdio},
-};
+mod compiled;
+
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 use serde::Deserialize;
@@ -12,6 +12,8 @@ use crate::{child::Endpoint, endpoint::EndpointOptions, peer};
 
 /// As many as a peer needs for some seconds of work.
 const RECORDS: u64 = 60_000;
+/// Those that are compiled are faster.
+const RECORDS_COMPILED: u64 = 300_000;
 const SHARDS: u32 = 400;
 
 /// Package to install, and the script that drives it.
@@ -19,12 +21,6 @@ const PYTHON: [(&str, &str); 3] = [
     ("aiokpl", include_str!("peers/aiokpl.py")),
     ("async-kinesis", include_str!("peers/async_kinesis.py")),
     ("aws-kinesis-agg", include_str!("peers/aws_kinesis_agg.py")),
-];
-
-/// Why two more are not here.
-const ABSENT: [&str; 2] = [
-    "KPL not run: its daemon speaks only TLS, this endpoint only plain HTTP",
-    "Go producers not run: no Go tool chain is assumed",
 ];
 
 #[derive(Debug, Clone)]
@@ -45,14 +41,16 @@ struct Report {
 /// Runs every peer that can be had; the reasons name those that cannot.
 pub(crate) fn measure(record_bytes: usize) -> (Vec<Peer>, Vec<String>) {
     let mut peers = Vec::new();
-    let mut reasons: Vec<String> = ABSENT.iter().map(ToString::to_string).collect();
-    for (package, script) in PYTHON {
-        match run(package, script, record_bytes) {
+    let mut reasons = Vec::new();
+    let pythons = PYTHON.into_iter().map(|(package, script)| (package, run(package, script, record_bytes)));
+    let compiled = [("the KPL", run_kpl(record_bytes)), ("a8m/kinesis-producer (Go)", run_a8m(record_bytes))];
+    for (name, report) in pythons.chain(compiled) {
+        match report {
             Ok(report) => peers.push(Peer {
-                name: format!("{package} {}", report.version),
+                name: format!("{name} {}", report.version),
                 records_per_s: report.records / report.cpu_s,
             }),
-            Err(error) => reasons.push(format!("{package} not run: {error:#}")),
+            Err(error) => reasons.push(format!("{name} not run: {error:#}")),
         }
     }
     (peers, reasons)
@@ -67,21 +65,47 @@ fn run(package: &str, script: &str, record_bytes: usize) -> anyhow::Result<Repor
         _ => &[package][..],
     };
     let python = peer::python_with_all(packages)?;
+    let mut command = Command::new(python);
+    command.args(["-c", script]);
+    against_an_endpoint(command, RECORDS, |endpoint| [endpoint.url(), record_bytes.to_string(), RECORDS.to_string()])
+}
+
+fn run_kpl(record_bytes: usize) -> anyhow::Result<Report> {
+    let count = RECORDS_COMPILED.to_string();
+    let arguments =
+        |endpoint: &Endpoint| [endpoint.port().to_string(), record_bytes.to_string(), count, compiled::KPL.to_owned()];
+    against_an_endpoint(compiled::kpl()?, RECORDS_COMPILED, arguments)
+}
+
+fn run_a8m(record_bytes: usize) -> anyhow::Result<Report> {
+    let count = RECORDS_COMPILED.to_string();
+    let arguments = |endpoint: &Endpoint| [endpoint.url(), record_bytes.to_string(), count];
+    against_an_endpoint(compiled::a8m()?, RECORDS_COMPILED, arguments)
+}
+
+/// Runs a peer with these arguments; at least so many records must arrive.
+fn against_an_endpoint<const N: usize>(
+    mut command: Command,
+    records: u64,
+    arguments: impl FnOnce(&Endpoint) -> [String; N],
+) -> anyhow::Result<Report> {
     let options = EndpointOptions { shards: SHARDS, model: None, round_trip_ms: 0, reads_payloads: false };
     let endpoint = Endpoint::start(&options)?;
-    let report = run_script(&python, script, &[endpoint.url(), record_bytes.to_string(), RECORDS.to_string()])?;
+    command.args(arguments(&endpoint)).stdin(Stdio::null());
+    let report = report_of(&mut command)?;
     let arrived = endpoint.tally()?.user_records;
-    ensure!(arrived >= RECORDS, "only {arrived} of {RECORDS} records arrived");
+    ensure!(arrived >= records, "only {arrived} of {records} records arrived");
     Ok(report)
 }
 
-fn run_script(python: &Path, script: &str, arguments: &[String]) -> anyhow::Result<Report> {
-    let mut command = Command::new(python);
-    command.args(["-c", script]).args(arguments).stdin(Stdio::null());
+fn report_of(command: &mut Command) -> anyhow::Result<Report> {
     let credentials = [("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "secret")];
     command.envs(credentials).env("AWS_DEFAULT_REGION", "us-east-1");
     let output = command.output().context("run the peer")?;
     let words = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{}", words.lines().last().unwrap_or("ended without a word"));
-    serde_json::from_slice(&output.stdout).context("read what the peer measured")
+    // Loggers may have had their say before.
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().rev().find(|line| line.starts_with('{')).context("the peer printed no figure")?;
+    serde_json::from_str(line).context("read what the peer measured")
 }

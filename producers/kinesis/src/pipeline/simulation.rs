@@ -28,7 +28,7 @@ use super::{
     request::{Request, RequestId},
 };
 use crate::{
-    config::{Config, ProducerId},
+    config::Config,
     error::PutError,
     record::{Delivered, Record},
     reply::Reply,
@@ -260,7 +260,7 @@ fn marked_records_are_read_once() {
         check_survives(
             seed,
             config(|config| {
-                config.dedupe_tag = Some(ProducerId { producer: 17, epoch: seed });
+                config.dedupe_tag = Some(crate::config::ProducerId { producer: 17, epoch: seed });
                 config.compression_level = (seed % 2 == 0).then_some(1);
                 config.lanes_per_shard = if seed % 3 == 0 { 4 } else { 1 };
                 config.record_deadline = Duration::from_secs(60);

@@ -12,3 +12,5 @@ mod kills;
 mod spool;
 #[cfg(test)]
 mod spool_kills;
+#[cfg(test)]
+mod spool_marks;

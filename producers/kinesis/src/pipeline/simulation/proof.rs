@@ -8,7 +8,7 @@ use super::{
     Simulation, config,
     stream::{Faults, Model},
 };
-use crate::stats::Stats;
+use crate::{config::ProducerId, stats::Stats};
 
 /// What a run found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Proof {
     pub duplicates: usize,
     /// User records in requests that were carried out and whose answer was lost: what duplicates can come from.
     pub stored_without_answer: usize,
+    /// User records that a reader still has twice which removes repeats by their marks.
+    pub read_twice: usize,
     /// Aggregates that the KCL would drop.
     pub dropped_by_kcl: usize,
     /// Splits and merges.
@@ -40,12 +42,13 @@ const BUFFERED_BYTES: usize = 16 << 20;
 /// A split or merge comes every so many seconds.
 const RESHARD_SECONDS: u64 = 10;
 
-/// Puts `records` on 8 shards and more, with 5 % of single records failing (a tenth of these as throttled), 1 % of calls
+/// Puts marked `records` on 8 shards and more, with 5 % of single records failing (a tenth of these as throttled), 1 % of calls
 /// answered by an error, 1 % lost, and 1 % carried out without an answer.
 #[doc(hidden)]
 pub fn prove(records: usize, seed: u64) -> Proof {
     let faults = Faults { entry_percent: 5, call_percent: 1, lost_percent: 1, unanswered_percent: 1 };
-    let mut simulation = Simulation::new(seed, 8, faults, Model::Burst, config(|_| {}));
+    let config = config(|config| config.dedupe_tag = Some(ProducerId { producer: 17, epoch: seed }));
+    let mut simulation = Simulation::new(seed, 8, faults, Model::Burst, config);
     simulation.stream.keep_no_log();
     let mut left = records;
     let mut reshards = 0;
@@ -74,6 +77,7 @@ pub fn prove(records: usize, seed: u64) -> Proof {
         inversions: ledger.inversions,
         duplicates: ledger.copies,
         stored_without_answer: simulation.stream.stored_without_answer,
+        read_twice: simulation.stream.read_ledger.copies,
         dropped_by_kcl: simulation.stream.dropped_by_kcl,
         reshards,
         shards: simulation.stream.map().shards().len(),
@@ -89,6 +93,7 @@ mod tests {
     fn a_short_proof_holds() {
         let proof = prove(30_000, 3);
         assert_eq!((proof.inversions, proof.dropped_by_kcl, proof.stats.failed), (0, 0, 0), "{proof:?}");
+        assert!(proof.duplicates > 0 && proof.read_twice == 0, "{proof:?}");
         assert!(proof.duplicates <= proof.stored_without_answer && proof.stats.retried > 0, "{proof:?}");
         assert_eq!(proof, prove(30_000, 3), "the same seed gives the same run");
     }

@@ -77,6 +77,8 @@ pub(super) struct SimulatedStream {
     made: u64,
     /// What a reader finds.
     pub(super) ledger: Ledger,
+    /// What a reader finds that removes marked repeats.
+    pub(super) read_ledger: Ledger,
     /// Whether all that is stored is kept below, for exact checks.
     keeps_log: bool,
     /// Every user record in the order in which it was stored.
@@ -102,6 +104,7 @@ impl SimulatedStream {
             shards: Vec::new(),
             made: 0,
             ledger: Ledger::default(),
+            read_ledger: Ledger::default(),
             keeps_log: true,
             log: Vec::new(),
             places: HashMap::new(),
@@ -209,13 +212,16 @@ impl SimulatedStream {
             }],
         };
         let is_repeat = origin.is_some_and(|origin| self.windows.is_repeat(&shard.id, &origin, &sequence_number));
-        if !is_repeat {
+        if !is_repeat && self.keeps_log {
             self.read.extend(records.iter().map(name));
         }
         self.dropped_by_kcl += usize::from(first_outside(&records, shard.range).is_some());
         for (sub_sequence, record) in (0..).zip(&records) {
             let name = name(record);
             self.ledger.note(name.0, name.1);
+            if !is_repeat {
+                self.read_ledger.note(name.0, name.1);
+            }
             if !self.keeps_log {
                 continue;
             }
