@@ -82,8 +82,8 @@ pub(crate) struct Batch {
     pub(crate) is_aggregate: bool,
     pub(crate) expires: Expires,
     pub(crate) attempts: u32,
-    /// An attempt ended so that the stream may have stored it.
-    pub(crate) is_doubtful: bool,
+    /// Attempts that ended so that the stream may have stored it.
+    pub(crate) doubtful_attempts: u32,
     /// Goes in a request of its own: a request that it shared was refused, and it may be the reason.
     pub(crate) alone: bool,
 }
@@ -106,7 +106,7 @@ impl Batch {
             is_aggregate: false,
             expires: Expires::WithFirst,
             attempts: 0,
-            is_doubtful: false,
+            doubtful_attempts: 0,
             alone: false,
         }
     }

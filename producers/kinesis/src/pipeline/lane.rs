@@ -253,7 +253,7 @@ impl Lane {
             is_aggregate: true,
             expires: if config.dedupe_tag.is_some() { Expires::WithLast } else { Expires::WithFirst },
             attempts: 0,
-            is_doubtful: false,
+            doubtful_attempts: 0,
             alone: false,
         }
     }

