@@ -11,6 +11,7 @@ use producer_bench::{
 use crate::{
     calls::{EVENT_BYTES, Numbers},
     load::{Callers, Due, Outcome, call, count},
+    outage::drain,
     peer,
     server::{self, Process},
 };
@@ -33,15 +34,19 @@ const BATCH_CONNECTIONS: usize = 32;
 #[derive(Debug)]
 struct Speed {
     outcome: Outcome,
-    /// CPU time of the server for each second, and of the endpoint.
+    arrived: u64,
+    /// CPU time of the server until all had arrived.
+    spent: Duration,
+    /// CPU time of the server for each second of the calls, and of the endpoint.
     server_share: f64,
     endpoint_share: f64,
     records_per_request: f64,
 }
 
 impl Speed {
+    /// Of what has arrived on the stream, which is everything that was accepted but for a peer that lost some.
     fn per_cpu_second(&self) -> f64 {
-        self.outcome.rate() / self.server_share
+        count(self.arrived) / self.spent.as_secs_f64()
     }
 }
 
@@ -96,11 +101,12 @@ fn note(speed: &Speed) -> String {
 
 /// What the peer does in the server's place, and how; or why not.
 async fn beside(length: Duration) -> (Option<f64>, String) {
-    match peers(length).await {
-        Ok((speed, arrived)) => {
+    match theirs(length).await {
+        Ok(speed) => {
             let note = format!(
-                "answers before its put, {:.0} % had arrived at the end; {}; Vector and Fluent Bit are in no registry to install from",
-                arrived * 100.0,
+                "checks nothing and answers before its put; {} accepted, {} arrived; {}; Vector and Fluent Bit are in no registry to install from",
+                speed.outcome.accepted,
+                speed.arrived,
                 note(&speed)
             );
             (Some(speed.per_cpu_second()), note)
@@ -117,45 +123,46 @@ pub(crate) async fn rate_of_singles(length: Duration) -> anyhow::Result<f64> {
 async fn ours(calls: (usize, usize), length: Duration) -> anyhow::Result<Speed> {
     let endpoint = endpoint(ROUND_TRIP_MS)?;
     let server = server::start(&endpoint, &[]).await?;
-    let (speed, arrived) = flood(&endpoint, &server, calls, length).await?;
-    let accepted = speed.outcome.accepted;
+    let speed = flood(&endpoint, &server, calls, length).await?;
+    let (accepted, arrived) = (speed.outcome.accepted, speed.arrived);
     ensure!(arrived == accepted, "{accepted} accepted, {arrived} arrived");
     Ok(speed)
 }
 
-/// The peer's speed, and the share of what it accepted that has arrived.
-async fn peers(length: Duration) -> anyhow::Result<(Speed, f64)> {
+async fn theirs(length: Duration) -> anyhow::Result<Speed> {
     let endpoint = endpoint(ROUND_TRIP_MS)?;
     let server = peer::start(&endpoint).await?;
-    let (speed, arrived) = flood(&endpoint, &server, (CONNECTIONS, 1), length).await?;
-    let share = count(arrived) / count(speed.outcome.accepted.max(1));
-    Ok((speed, share))
+    flood(&endpoint, &server, (CONNECTIONS, 1), length).await
 }
 
-/// Calls as fast as they are answered; also says how many events have arrived.
+/// Calls as fast as they are answered, until what was accepted has arrived.
 async fn flood(
     endpoint: &Endpoint,
     server: &Process,
     (connections, events): (usize, usize),
     length: Duration,
-) -> anyhow::Result<(Speed, u64)> {
+) -> anyhow::Result<Speed> {
     let callers = Callers { address: server.address, connections, events, numbers: Numbers::default() };
-    call(&callers, Due::AtOnce, WARM_UP).await?;
+    let warm_up = call(&callers, Due::AtOnce, WARM_UP).await?;
+    drain(endpoint, warm_up.accepted).await?;
     endpoint.reset()?;
     let (cpu, endpoint_cpu) = (server.cpu()?, endpoint.cpu()?);
     let outcome = call(&callers, Due::AtOnce, length).await?;
-    let spent = server.cpu()?.saturating_sub(cpu).as_secs_f64();
+    let busy = server.cpu()?.saturating_sub(cpu).as_secs_f64();
     let endpoint_spent = endpoint.cpu()?.saturating_sub(endpoint_cpu).as_secs_f64();
+    drain(endpoint, outcome.accepted).await?;
+    let spent = server.cpu()?.saturating_sub(cpu);
     let tally = endpoint.tally()?;
     ensure!(outcome.refused == 0, "{} events were refused", outcome.refused);
     let elapsed = outcome.elapsed.as_secs_f64();
-    let speed = Speed {
-        server_share: spent / elapsed,
+    Ok(Speed {
+        arrived: tally.user_records,
+        spent,
+        server_share: busy / elapsed,
         endpoint_share: endpoint_spent / elapsed,
         records_per_request: count(tally.user_records) / count(tally.requests.max(1)),
         outcome,
-    };
-    Ok((speed, tally.user_records))
+    })
 }
 
 /// A quantile of the latency in milliseconds.

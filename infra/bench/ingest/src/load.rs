@@ -74,14 +74,19 @@ pub(crate) fn count(count: u64) -> f64 {
 /// Calls for a time, then waits for the last answers.
 pub(crate) async fn call(callers: &Callers, due: Due, length: Duration) -> anyhow::Result<Outcome> {
     let latency_us = Histogram::new_with_max(LATENCY_US_MAX, 3).context("make a histogram")?;
+    let mut connections = Vec::with_capacity(callers.connections);
+    for _ in 0..callers.connections {
+        connections.push(Connection::open(callers.address).await?);
+    }
+    // From here on calls are due: what opening hundreds of connections takes is not the server's latency.
     let started = Instant::now();
     let outcome = Rc::new(RefCell::new(Outcome { accepted: 0, refused: 0, latency_us, elapsed: Duration::ZERO }));
     let next_call = Rc::new(Cell::new(0.0));
     let tasks = LocalSet::new();
     let mut callers_open = Vec::with_capacity(callers.connections);
-    for _ in 0..callers.connections {
+    for connection in connections {
         let caller = Caller {
-            connection: Connection::open(callers.address).await?,
+            connection,
             call: match callers.events {
                 1 => Call::single(&callers.numbers),
                 events => Call::batch(events, &callers.numbers),

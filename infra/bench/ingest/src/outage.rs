@@ -76,7 +76,7 @@ pub(crate) async fn measure(full: f64, outage: Duration) -> anyhow::Result<Vec<F
 }
 
 /// Waits until so many events have arrived, or until none has for a while.
-async fn drain(endpoint: &Endpoint, expected: u64) -> anyhow::Result<Duration> {
+pub(crate) async fn drain(endpoint: &Endpoint, expected: u64) -> anyhow::Result<Duration> {
     const STANDSTILL_MAX: Duration = Duration::from_secs(15);
     let started = Instant::now();
     let mut last = (0, started);
