@@ -138,51 +138,67 @@ fn columns_of_plays_and_auctions() {
         &rows_of_type(EventType::ProofOfPlay, play)[0].2,
         0,
         &expect![[r#"
-        event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
-        event_type "proof_of_play"
-        auction_id "a"
-        play_id "p"
-        adunit_id "u"
-        imp_id "1"
-        dsp_id -
-        crid -
-        imp_ts @1795000000000
-        end_ts @1795000008000
-        played_ms 8000
-        play_status "completed"
-        multiplier_e4 142000
-        player_version -
-        reported_batch_id -
-        test true
-    "#]],
+            event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
+            event_type "proof_of_play"
+            auction_id "a"
+            play_id "p"
+            adunit_id "u"
+            imp_id "1"
+            dsp_id -
+            crid -
+            imp_ts @1795000000000
+            end_ts @1795000008000
+            played_ms 8000
+            play_status "completed"
+            multiplier_e4 142000
+            player_version -
+            reported_batch_id -
+            test true
+            publisher_id -
+            venuetype_id -
+            venuetype_parent -
+            city -
+            country -
+            tz -
+            local_ts -
+            local_hour -
+        "#]],
     );
     let auction = r#"{"imp_id":"1","status":"filled","clearing_cpm":2.4,"clearing_cur":"USD","market_bid_ratio":0.9,"bids_received":3.5,"at":99999999999}"#;
     check(
         &rows_of_type(EventType::Auction, auction)[0].2,
         0,
         &expect![[r#"
-        event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
-        event_type "auction"
-        auction_id "a"
-        imp_id "1"
-        adunit_id -
-        status "filled"
-        no_fill_reason -
-        auction_ts -
-        bids_received -
-        dsp_id -
-        seat_id -
-        bid_id -
-        dealid -
-        crid -
-        at -
-        clearing_cpm_micros 2400000
-        clearing_cur "USD"
-        floor_cpm_micros -
-        floor_cur -
-        market_bid_ratio 0.9
-        test -
-    "#]],
+            event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
+            event_type "auction"
+            auction_id "a"
+            imp_id "1"
+            adunit_id -
+            status "filled"
+            no_fill_reason -
+            auction_ts -
+            bids_received -
+            dsp_id -
+            seat_id -
+            bid_id -
+            dealid -
+            crid -
+            at -
+            clearing_cpm_micros 2400000
+            clearing_cur "USD"
+            floor_cpm_micros -
+            floor_cur -
+            market_bid_ratio 0.9
+            test -
+            publisher_id -
+            venuetype_id -
+            venuetype_parent -
+            city -
+            country -
+            tz -
+            local_ts -
+            local_hour -
+        "#]],
     );
 }
 
@@ -193,28 +209,36 @@ fn columns_of_notices() {
         &rows_of_type(EventType::BillingNotice, notice)[0].2,
         0,
         &expect![[r#"
-        event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
-        event_type "billing_notice"
-        auction_id "a"
-        imp_id "1"
-        dsp_id -
-        seat_id -
-        bid_id -
-        ad_id -
-        adunit_id -
-        url_host -
-        attempt -
-        http_status -
-        latency_ms -
-        auction_price_cpm_micros 2400000
-        auction_currency -
-        auction_multiplier_e4 35000
-        auction_loss 102
-        auction_min_to_win_cpm_micros -
-        auction_mbr -
-        imp_ts @1795000000000
-        test -
-    "#]],
+            event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
+            event_type "billing_notice"
+            auction_id "a"
+            imp_id "1"
+            dsp_id -
+            seat_id -
+            bid_id -
+            ad_id -
+            adunit_id -
+            url_host -
+            attempt -
+            http_status -
+            latency_ms -
+            auction_price_cpm_micros 2400000
+            auction_currency -
+            auction_multiplier_e4 35000
+            auction_loss 102
+            auction_min_to_win_cpm_micros -
+            auction_mbr -
+            imp_ts @1795000000000
+            test -
+            publisher_id -
+            venuetype_id -
+            venuetype_parent -
+            city -
+            country -
+            tz -
+            local_ts -
+            local_hour -
+        "#]],
     );
 }
 

@@ -120,13 +120,20 @@ async fn what_is_refused_is_kept_byte_for_byte_within_a_quota() {
     assert!(rig.events().is_empty());
     assert_eq!((rig.ingest.counters().refused_kept, rig.ingest.counters().refused_lost), (4, 0));
 
-    let large = vec![b'x'; 250_000];
+    // A byte a second: whatever time it takes, the first 10 MiB are kept and no more. The key is `secret-key`.
+    let rig = Rig::start_for(
+        r#"{"tenants":[{"tenant_id":"acme","quota":{"refused_bytes_per_s":1},
+            "keys_sha256":["85dbe15d75ef9308c7ae0f33c7a324cc6f4bf519a2ed2f3027bd33c140a4f9aa"]}]}"#,
+    )
+    .await;
     for _ in 0..60 {
-        rig.post("/v1/ad_requests", large.clone()).await.check_problem(400, "invalid-request");
+        let body = Body::from(vec![b'x'; 250_000]);
+        let request = Request::post("/v1/ad_requests").header("x-api-key", "secret-key").body(body).unwrap();
+        rig.call(request).await.check_problem(400, "invalid-request");
     }
     let counts = rig.ingest.counters();
-    assert_eq!(counts.refused_kept + counts.refused_lost, 64);
-    assert!(counts.refused_lost > 0 && counts.refused_kept > 5, "{counts:?}");
+    assert_eq!(counts.refused_kept + counts.refused_lost, 60);
+    assert_eq!(counts.refused_kept, (10 << 20) / 250_000, "{counts:?}");
     assert_eq!(u64::try_from(rig.refused().len()).unwrap(), counts.refused_kept);
 }
 

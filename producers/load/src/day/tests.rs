@@ -95,7 +95,7 @@ fn ids_link_every_event_to_those_before_it() {
 
 #[test]
 fn requests_follow_the_hours_of_their_places() {
-    let mut day = day(5, 20_000);
+    let mut day = day(5, 5_000);
     let mut out = Vec::new();
     let screens = screens(5, 2_000);
     // Requests of screens in Berlin's offices: by day and by night.
@@ -129,7 +129,7 @@ fn requests_follow_the_hours_of_their_places() {
         by_day += u32::from((8..18).contains(&hour));
         by_night += u32::from(!(6..22).contains(&hour));
     }
-    assert!((18_000..22_000).contains(&requests), "{requests} requests");
+    assert!((4_500..5_500).contains(&requests), "{requests} requests");
     assert!(by_day > 15 * by_night.max(1), "{by_day} by day, {by_night} by night");
     assert!(
         (3_600_000..4 * 3_600_000 + 60_000).contains(&last_play_ms),
@@ -146,7 +146,7 @@ fn the_same_seed_gives_the_same_bytes() {
         }
         hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
     };
-    expect_test::expect![["golden"]].assert_eq(&hash(1));
+    expect_test::expect![["cb8d3d576e6cb6ea7a3d4199bf4b87eb3c380a9a3e78c8bdd59adc2f71e03877"]].assert_eq(&hash(1));
     assert_eq!(hash(2), hash(2));
     assert_ne!(hash(1), hash(2));
     let config = DayConfig { seed: 1, start_ms: 0, auctions_per_day: 1 };

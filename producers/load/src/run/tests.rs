@@ -287,7 +287,9 @@ async fn a_day_with_a_speed_keeps_its_own_time_and_ends_with_the_run() {
         ..config(&target, 1)
     };
     let counts = run_whole(config).await.counts;
-    // 300 s of a day of a million requests, at night and by day: some thousand requests with what follows.
-    assert!(counts.sent > 5_000 && counts.sent % 20 == 0, "{counts:?}");
+    // 300 s of a day of a million requests, at night and by day: some thousand requests with what follows. A slow
+    // machine misses some of them.
+    let due = counts.sent + counts.missed;
+    assert!(due > 5_000 && due % 20 == 0 && counts.sent > 0, "{counts:?}");
     assert!(server.bodies.lock().unwrap().iter().all(|body| body.lines().count() == 20));
 }
