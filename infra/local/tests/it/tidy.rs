@@ -20,8 +20,9 @@ const ALLOWED: [(&str, &[&str]); 9] = [
 ];
 
 /// Our packages, as dependencies name them.
-const OURS: [&str; 13] = [
+const OURS: [&str; 14] = [
     "bench",
+    "cloud-bench",
     "enrich",
     "etl",
     "events",
