@@ -16,7 +16,10 @@ const LINE_BYTES_MAX: u64 = 64 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Connection {
+    address: SocketAddr,
     stream: BufReader<TcpStream>,
+    /// The server has said that it closes the connection: some do after each answer.
+    is_over: bool,
     answer: Vec<u8>,
 }
 
@@ -35,15 +38,14 @@ pub(crate) fn request(operation: &str, body: &str) -> Vec<u8> {
 
 impl Connection {
     pub(crate) fn open(address: SocketAddr) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).context("connect to the server")?;
-        stream.set_nodelay(true).context("set up a connection")?;
-        stream.set_read_timeout(Some(PATIENCE)).context("set up a connection")?;
-        stream.set_write_timeout(Some(PATIENCE)).context("set up a connection")?;
-        Ok(Self { stream: BufReader::with_capacity(256 * 1024, stream), answer: Vec::new() })
+        Ok(Self { address, stream: connect(address)?, is_over: false, answer: Vec::new() })
     }
 
     /// Sends a request. Returns the status and the body of its answer.
     pub(crate) fn call(&mut self, request: &[u8]) -> anyhow::Result<(u16, &[u8])> {
+        if self.is_over {
+            (self.stream, self.is_over) = (connect(self.address)?, false);
+        }
         self.stream.get_mut().write_all(request).context("send a request")?;
         let status = self.line()?;
         let status = status.split(' ').nth(1).and_then(|status| status.parse().ok());
@@ -57,6 +59,7 @@ impl Connection {
             let Some((name, value)) = line.split_once(':') else { bail!("no header: {line}") };
             match name.to_ascii_lowercase().as_str() {
                 "content-length" => length = Some(value.trim().parse().context("read the length of an answer")?),
+                "connection" => self.is_over = value.trim().eq_ignore_ascii_case("close"),
                 "transfer-encoding" => is_chunked = value.trim().eq_ignore_ascii_case("chunked"),
                 _ => {}
             }
@@ -103,4 +106,12 @@ impl Connection {
         let rest = self.answer.get_mut(start..).unwrap_or_default();
         self.stream.read_exact(rest).context("read the body of an answer")
     }
+}
+
+fn connect(address: SocketAddr) -> anyhow::Result<BufReader<TcpStream>> {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE).context("connect to the server")?;
+    stream.set_nodelay(true).context("set up a connection")?;
+    stream.set_read_timeout(Some(PATIENCE)).context("set up a connection")?;
+    stream.set_write_timeout(Some(PATIENCE)).context("set up a connection")?;
+    Ok(BufReader::with_capacity(256 * 1024, stream))
 }

@@ -294,7 +294,7 @@ impl ShardLog {
         loop {
             let more = match self.place(at, left) {
                 Place::Memory(more) => Ok(more),
-                Place::Active(id, file, spans) => self.read_spans(id, &file, &spans, at, left),
+                Place::Active(id, file, spans) => self.read_spans((id, &file), &spans, at, left),
                 Place::Sealed => self.read_sealed(at, left),
             };
             match more {
@@ -354,7 +354,7 @@ impl ShardLog {
         };
         let file = File::open(section.id.log_path(&self.shared.dir)).map_err(|source| self.io_error(source))?;
         let spans = enough(index::from_counter(&section.spans, from), from, limit);
-        self.read_spans(section.id, &file, spans, from, limit)
+        self.read_spans((section.id, &file), spans, from, limit)
     }
 
     /// The shard's section of the sealed segment that holds a counter.
@@ -386,8 +386,7 @@ impl ShardLog {
     /// Reads spans of a segment. What is whole before a damaged block is still given.
     fn read_spans(
         &self,
-        id: SegmentId,
-        file: &File,
+        (id, file): (SegmentId, &File),
         spans: &[Span],
         from: u64,
         limit: ReadLimit,

@@ -70,8 +70,8 @@ struct Inner {
 }
 
 impl Store {
-    /// Opens all streams and cuts torn tails. After a clean stop it reads an index for each stream, after a kill the last
-    /// segment of each, at most 32 MiB and a commit, whatever is stored. Logs of format 1 are copied once.
+    /// Opens all streams and cuts torn tails. Reads an index for each stream, and after a kill what is behind it, at most
+    /// 4 MiB and a commit, whatever is stored. Logs of format 1 are copied once.
     ///
     /// # Errors
     /// When the disk refuses, or a stream's description is not readable.

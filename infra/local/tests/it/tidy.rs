@@ -22,9 +22,10 @@ const ALLOWED: [(&str, &[&str]); 10] = [
 ];
 
 /// Our packages, as dependencies name them.
-const OURS: [&str; 14] = [
+const OURS: [&str; 16] = [
     "bench",
     "claim-check",
+    "cloud-bench",
     "enrich",
     "etl",
     "events",

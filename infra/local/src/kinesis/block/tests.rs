@@ -4,8 +4,11 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Shard, partition key and data.
+type Record = (u64, String, Vec<u8>);
+
 /// The blocks of these records, stamped from counter 1 of each shard on.
-fn stamped(records: &[(u64, String, Vec<u8>)]) -> Vec<u8> {
+fn stamped(records: &[Record]) -> Vec<u8> {
     let mut blocks = Blocks::default();
     for (shard, key, data) in records {
         blocks.push(*shard, key, Payload::Raw(data)).unwrap();

@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -58,6 +58,21 @@ pub(super) struct Scan {
     pub(super) torn_bytes: u64,
     /// Behind those bytes lies a block of a later commit, so they were acknowledged.
     pub(super) is_damaged: bool,
+}
+
+impl Scan {
+    /// Of a segment without blocks.
+    fn of(header: &Header) -> Self {
+        Self {
+            index: Index::default(),
+            end: header.length(),
+            commit: header.first_commit.saturating_sub(1),
+            counters: header.counters.clone(),
+            last_arrival_ms: header.id.start_ms,
+            torn_bytes: 0,
+            is_damaged: false,
+        }
+    }
 }
 
 impl Header {
@@ -174,37 +189,38 @@ pub(super) fn open_last(dir: &Path, id: SegmentId) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open(id.log_path(dir))
 }
 
-/// What the last segment holds: from its index if a clean stop left one that reaches to the end, else from its blocks.
+/// What the last segment holds: from its index as far as that reaches, and from its blocks behind that.
+///
+/// An index is written after what it covers was synced, so a torn write can only lie behind it.
 pub(super) fn recover(dir: &Path, header: &Header) -> io::Result<Scan> {
     let length = fs::metadata(header.id.log_path(dir))?.len();
-    let Some((index, end, commit)) = index::read(&header.id.index_path(dir)).filter(|(_, end, _)| *end == length)
-    else {
+    let indexed = index::read(&header.id.index_path(dir));
+    let Some((index, end, commit)) = indexed.filter(|(_, end, _)| (header.length()..=length).contains(end)) else {
         return scan(dir, header);
     };
-    let mut counters = header.counters.clone();
-    let mut last_arrival_ms = header.id.start_ms;
+    let mut known = Scan { end, commit, ..Scan::of(header) };
     for (shard, spans) in index.sections() {
         if let Some(last) = spans.last() {
-            counters.insert(shard, last.end_counter());
-            last_arrival_ms = last_arrival_ms.max(last.last_arrival_ms);
+            known.counters.insert(shard, last.end_counter());
+            known.last_arrival_ms = known.last_arrival_ms.max(last.last_arrival_ms);
         }
     }
-    Ok(Scan { index, end, commit, counters, last_arrival_ms, torn_bytes: 0, is_damaged: false })
+    known.index = index;
+    scan_on(dir, header, known)
 }
 
 /// Reads a segment's blocks up to the first that is not whole or does not follow on.
 pub(super) fn scan(dir: &Path, header: &Header) -> io::Result<Scan> {
-    let bytes = fs::read(header.id.log_path(dir))?;
-    let mut scan = Scan {
-        index: Index::default(),
-        end: header.length(),
-        commit: header.first_commit.saturating_sub(1),
-        counters: header.counters.clone(),
-        last_arrival_ms: header.id.start_ms,
-        torn_bytes: 0,
-        is_damaged: false,
-    };
-    let mut at = usize::try_from(header.length()).unwrap_or(usize::MAX);
+    scan_on(dir, header, Scan::of(header))
+}
+
+/// Reads what lies behind the part that is known.
+fn scan_on(dir: &Path, header: &Header, mut scan: Scan) -> io::Result<Scan> {
+    let mut bytes = Vec::new();
+    let mut file = File::open(header.id.log_path(dir))?;
+    file.seek(SeekFrom::Start(scan.end))?;
+    file.read_to_end(&mut bytes)?;
+    let mut at = 0;
     let broken = loop {
         match block::find(&bytes, at) {
             Found::Block(head, body) => {
@@ -216,8 +232,8 @@ pub(super) fn scan(dir: &Path, header: &Header) -> io::Result<Scan> {
                 scan.index.note(&head, scan.end);
                 scan.commit = head.commit;
                 scan.last_arrival_ms = scan.last_arrival_ms.max(head.arrival_ms);
+                scan.end += wide(body.end - at);
                 at = body.end;
-                scan.end = wide(at);
             }
             Found::Incomplete => break None,
             Found::Corrupt(head) => break head,

@@ -19,9 +19,11 @@ use super::index::{self, Index};
 use super::segment::{self, Header, SegmentId};
 use super::{ShardLog, Shared, StreamLog, Tail};
 
-/// A segment is sealed when it has reached this size: what a start after a kill reads, and the piece in which retention
-/// frees the disk.
+/// A segment is sealed when it has reached this size: the piece in which retention frees the disk, and what a start reads
+/// where an index is lost.
 const SEGMENT_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// After so many bytes the index of the segment is written anew: what a start after a kill has to read.
+const INDEX_STEP_BYTES: u64 = 4 * 1024 * 1024;
 /// A segment is sealed when it has so many spans, so that the index in memory stays below 16 MiB.
 const SEGMENT_SPANS_MAX: usize = 400_000;
 /// A segment is sealed when it is this old, so that a slow stream's disk is freed too.
@@ -102,7 +104,17 @@ impl Writer {
         let (commands, receiver) = mpsc::channel(APPENDS_WAITING_MAX);
         (&*seed.file).seek(SeekFrom::Start(seed.end))?;
         let lanes = shards.iter().map(Lane::of).collect();
-        let state = State { shared: log.shared, seed, lanes, clock, syncs: true, is_broken: false, data: Some(data) };
+        let indexed_end = seed.end;
+        let state = State {
+            shared: log.shared,
+            seed,
+            lanes,
+            clock,
+            syncs: true,
+            indexed_end,
+            is_broken: false,
+            data: Some(data),
+        };
         thread::Builder::new().name("stream-writer".to_owned()).spawn(move || state.run(receiver))?;
         Ok(Self { commands })
     }
@@ -173,6 +185,8 @@ struct State {
     clock: Clock,
     /// Whether each commit is synced; not while an older log is taken over, which is synced at its end.
     syncs: bool,
+    /// How far the index reaches that was last written while the segment grew.
+    indexed_end: u64,
     /// A sync failed: what the file holds is not known any more, so nothing is taken until a restart has read it.
     is_broken: bool,
     data: Option<Arc<DataDir>>,
@@ -255,6 +269,10 @@ impl State {
         self.show(&heads, blocks);
         for (done, runs) in answers {
             let _caller_may_be_gone = done.send(Ok(runs));
+        }
+        if self.seed.end - self.indexed_end >= INDEX_STEP_BYTES {
+            self.leave_index();
+            self.indexed_end = self.seed.end;
         }
     }
 
@@ -353,6 +371,7 @@ impl State {
             files.active = super::Active { id, file: Arc::clone(&file), index: Index::default() };
         }
         (self.seed.file, self.seed.id, self.seed.end, self.seed.is_empty) = (file, id, header.length(), true);
+        self.indexed_end = self.seed.end;
         Ok(())
     }
 
@@ -381,7 +400,9 @@ impl Copier {
         let lane = |(number, next_counter): (&u64, &u64)| Lane::of(&log.shard(*number, *next_counter));
         let lanes = seed.counters.iter().map(lane).collect();
         let clock = Clock::standing_at(seed.last_arrival_ms);
-        let state = State { shared: log.shared, seed, lanes, clock, syncs: false, is_broken: false, data: None };
+        let indexed_end = seed.end;
+        let state =
+            State { shared: log.shared, seed, lanes, clock, syncs: false, indexed_end, is_broken: false, data: None };
         Ok(Self { state })
     }
 

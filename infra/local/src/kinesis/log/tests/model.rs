@@ -57,11 +57,15 @@ async fn take(bench: &Bench, open: Open, model: &mut Model, step: Step) -> Open 
             bench.open()
         }
         Step::Kill => {
-            // The thread is let end, but leaves nothing that a killed one would not.
+            // The thread is let end, but leaves nothing that a killed one would not: an older index, or none.
+            let index = segment::list(&bench.dir()).unwrap().pop().unwrap().index_path(&bench.dir());
+            let before = fs::read(&index).ok();
             open.writer.stop().await;
             drop(open);
-            let active = segment::list(&bench.dir()).unwrap().pop().unwrap();
-            fs::remove_file(active.index_path(&bench.dir())).unwrap();
+            match before {
+                Some(before) => fs::write(&index, before).unwrap(),
+                None => fs::remove_file(&index).unwrap(),
+            }
             bench.open()
         }
         Step::Trim(horizon_ms) => {
