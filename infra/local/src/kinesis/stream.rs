@@ -20,6 +20,7 @@ use super::log::writer::Writer;
 use super::log::{LogError, Position, ReadLimit, ShardLog};
 use super::reader::ShardReader;
 use super::settings::{Distribution, Settings};
+use super::status::{Status, Transition, TransitionTime};
 
 pub(super) mod put;
 pub(super) mod reshard;
@@ -43,6 +44,7 @@ struct Inner {
     change: tokio::sync::Mutex<()>,
     /// Counts records that are given out in turn.
     turn: AtomicUsize,
+    transition: Transition,
 }
 
 /// What every stream of a store shares.
@@ -51,6 +53,7 @@ pub(super) struct Home {
     pub(super) data: Arc<DataDir>,
     pub(super) clock: Clock,
     pub(super) is_limited: bool,
+    pub(super) transition_time: TransitionTime,
 }
 
 /// A stream at one moment.
@@ -213,7 +216,8 @@ impl Stream {
         let (state, _) = watch::channel(Arc::new(state));
         let (name, created_ms) = (file.name.clone(), file.created_ms);
         let (change, turn) = (tokio::sync::Mutex::new(()), AtomicUsize::new(0));
-        Ok((Self { inner: Arc::new(Inner { name, created_ms, dir, home, state, change, turn }) }, torn))
+        let transition = Transition::none(home.clock.clone(), home.transition_time.clone());
+        Ok((Self { inner: Arc::new(Inner { name, created_ms, dir, home, state, change, turn, transition }) }, torn))
     }
 
     /// The stream's name.
@@ -239,6 +243,16 @@ impl Stream {
     /// Whether the stream was deleted since this handle was taken.
     pub fn is_deleted(&self) -> bool {
         self.state().is_deleted
+    }
+
+    /// Where the stream stands now.
+    pub(super) fn status(&self) -> Status {
+        if self.is_deleted() { Status::Deleting } else { self.inner.transition.status() }
+    }
+
+    /// Its way from one state to the next.
+    pub(super) fn transition(&self) -> &Transition {
+        &self.inner.transition
     }
 
     /// Wakes after each change of the stream: a split, a merge, a setting, its deletion.
@@ -278,6 +292,9 @@ impl Stream {
     pub(super) async fn trim(&self, now_ms: i64) -> io::Result<()> {
         let _one_at_a_time = self.inner.change.lock().await;
         let state = self.state();
+        if state.is_deleted {
+            return Ok(());
+        }
         let horizon_ms = state.horizon_ms(now_ms);
         let logs: Vec<ShardLog> = state.shards.iter().map(|shard| shard.log.clone()).collect();
         blocking(move || logs.iter().try_for_each(|log| log.trim(horizon_ms).map(drop))).await?;
