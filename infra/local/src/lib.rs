@@ -27,5 +27,7 @@ pub mod pipeline;
 pub mod progress;
 pub mod s3;
 mod server;
+pub mod signature;
+pub mod tls;
 pub mod up;
 pub mod wire;
