@@ -105,7 +105,7 @@ async fn main() -> anyhow::Result<()> {
             }
             return Ok(());
         }
-        Group::Pipeline { rate, seconds, batch } => pipeline::measure(rate, seconds, batch).await?,
+        Group::Pipeline { rate, seconds, batch } => Box::pin(pipeline::measure(rate, seconds, batch)).await?,
         Group::Parquet { events } => parquet::measure(events).await?,
         Group::Build => first_build::measure()?,
         // It has runtimes of one thread, so that a core's work is one core's.

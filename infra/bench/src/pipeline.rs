@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use millrace::cloud::{Doors, STREAM_TRANSITION_DEFAULT};
 use millrace::demo::{TrafficOptions, load_config};
 use millrace::names;
 use millrace::pipeline::{Options, Pipeline};
@@ -97,6 +98,8 @@ fn options(data_dir: &std::path::Path, rate: u32) -> anyhow::Result<Options> {
     Ok(Options {
         data_dir: data_dir.to_owned(),
         cloud: any,
+        doors: Doors::default(),
+        stream_transition: STREAM_TRANSITION_DEFAULT,
         ingest: any,
         raw_shards: u16::try_from(shards).context("too many shards")?,
         screens: millrace::up::screens_table(SEED, SCREENS)?,

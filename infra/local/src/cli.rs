@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::cloud::Doors;
 use crate::faults::{FaultKind, FaultService};
+use crate::signature::{KeyRing, KeyRingError};
 
 /// A serverless ad-request pipeline, all of it on this machine.
 ///
@@ -74,6 +76,12 @@ pub struct PlaceArgs {
     /// Seconds between publications of staged rows into the tables.
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub publish_interval: u64,
+    /// How long streams are CREATING, UPDATING and DELETING: some ten seconds at the service, shorter here.
+    #[arg(long, default_value_t = 200, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=600_000))]
+    pub stream_transition_ms: u64,
+    /// How the local cloud is reached.
+    #[command(flatten)]
+    pub doors: DoorArgs,
     /// Run the functions as they are deployed: the built binaries as child processes through Lambda's Runtime API,
     /// frozen between invocations. They are found beside this program.
     #[arg(long)]
@@ -81,6 +89,36 @@ pub struct PlaceArgs {
     /// File of faults that hold from the start: a JSON list of rules, as `GET /_millrace/faults` shows them.
     #[arg(long, value_name = "FILE")]
     pub faults: Option<PathBuf>,
+}
+
+/// How the local cloud is reached.
+#[derive(Debug, Clone, Default, Args)]
+pub struct DoorArgs {
+    /// Speak HTTPS too, on this port of the same address; the certificate is made on first use.
+    #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "4567")]
+    pub https: Option<u16>,
+    /// Refuse what is not signed (Signature Version 4) with a known key: `local`, whose secret is `local`, and those of
+    /// --credentials.
+    #[arg(long)]
+    pub check_signatures: bool,
+    /// Keys and secrets, as the AWS CLI keeps them in `~/.aws/credentials`.
+    #[arg(long, value_name = "FILE", requires = "check_signatures")]
+    pub credentials: Option<PathBuf>,
+}
+
+impl DoorArgs {
+    /// The doors that were asked for.
+    ///
+    /// # Errors
+    /// A credentials file that cannot be read or has no keys.
+    pub fn doors(&self) -> Result<Doors, KeyRingError> {
+        let keys = match (&self.credentials, self.check_signatures) {
+            (Some(path), _) => Some(KeyRing::read(path)?),
+            (None, true) => Some(KeyRing::default()),
+            (None, false) => None,
+        };
+        Ok(Doors { https_port: self.https, keys })
+    }
 }
 
 /// What has to be typed again to meet the same pipeline; empty for what is a default.
@@ -260,4 +298,30 @@ pub struct FaultArgs {
     /// The local cloud.
     #[arg(long, default_value = "http://127.0.0.1:4566", value_name = "URL", value_parser = endpoint)]
     pub endpoint: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doors_are_opened_as_typed() {
+        let check = |typed: &[&str], port: Option<u16>, checks: bool| {
+            let cli = Cli::try_parse_from([&["millrace", "up"], typed].concat()).unwrap();
+            let Some(Command::Up(up)) = cli.command else { panic!("{typed:?}") };
+            let doors = up.place.doors.doors().unwrap();
+            assert_eq!((doors.https_port, doors.keys.is_some()), (port, checks), "{typed:?}");
+        };
+        check(&[], None, false);
+        check(&["--https"], Some(4_567), false);
+        check(&["--https", "8443", "--check-signatures"], Some(8_443), true);
+        check(&["--https", "--shards", "2"], Some(4_567), false);
+        let refused = |typed: &[&str]| Cli::try_parse_from([&["millrace", "up"], typed].concat()).is_err();
+        assert!(refused(&["--https", "0x1"]));
+        assert!(refused(&["--credentials", "file"]), "nobody would look at it");
+        let missing = ["--check-signatures", "--credentials", "/does/not/exist"];
+        let cli = Cli::try_parse_from([&["millrace", "up"], &missing[..]].concat()).unwrap();
+        let Some(Command::Up(up)) = cli.command else { panic!("up") };
+        assert!(up.place.doors.doors().unwrap_err().to_string().contains("/does/not/exist"));
+    }
 }

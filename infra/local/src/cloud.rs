@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,8 +19,14 @@ use crate::glue::Glue;
 use crate::kinesis::{Kinesis, Store, StoreError};
 use crate::lambda::{CONCURRENCY_DEFAULT, EventSourceMapping, Lambda, Mapping, MappingError, Target};
 use crate::s3::{self, S3};
-use crate::server::{self, Services};
+use crate::server::{self, Guard, Listener, Services};
+use crate::signature::KeyRing;
+use crate::tls::{Identity, TlsError};
 use crate::vault::Vault;
+
+/// How long streams are in between states unless something else is asked for: seen by whoever looks, waited for by
+/// nobody. At the service it is some ten seconds.
+pub const STREAM_TRANSITION_DEFAULT: Duration = Duration::from_millis(200);
 
 /// How often the disk is freed of what retention does not keep.
 const TRIM_INTERVAL: Duration = Duration::from_secs(60);
@@ -32,9 +38,15 @@ pub struct CloudConfig {
     pub data_dir: PathBuf,
     /// The address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// How it is reached; by plain HTTP alone and by anybody by default.
+    pub doors: Doors,
     /// Whether Kinesis shards keep to their limits of writing and reading; on by default, off for benchmarks of the store
     /// itself.
     pub kinesis_is_limited: bool,
+    /// How long streams are `CREATING`, `UPDATING` and `DELETING`.
+    pub stream_transition: Duration,
+    /// Whether Kinesis keeps to the account's calls a second of the operations that manage streams; on by default.
+    pub call_rates: bool,
     /// Lambda invocations at once; 1,000 by default, as an account's.
     pub concurrency: usize,
     /// The clock of streams and mappings.
@@ -43,13 +55,25 @@ pub struct CloudConfig {
     pub faults: Vec<FaultRule>,
 }
 
+/// How a local cloud is reached, beside plain HTTP.
+#[derive(Debug, Clone, Default)]
+pub struct Doors {
+    /// The port of the HTTPS door, at the same IP address; 0 takes a free one, none opens no such door.
+    pub https_port: Option<u16>,
+    /// Who may call, where signatures are to be checked; with none anybody may, signed or not.
+    pub keys: Option<KeyRing>,
+}
+
 impl CloudConfig {
     /// A cloud with the service's limits.
     pub fn new(data_dir: impl Into<PathBuf>, listen: SocketAddr) -> Self {
         Self {
             data_dir: data_dir.into(),
             listen,
+            doors: Doors::default(),
             kinesis_is_limited: true,
+            stream_transition: STREAM_TRANSITION_DEFAULT,
+            call_rates: true,
             concurrency: CONCURRENCY_DEFAULT,
             clock: Clock::default(),
             faults: Vec::new(),
@@ -80,6 +104,9 @@ pub enum CloudError {
     /// A rule of faults is none.
     #[error("cannot take the faults that were asked for")]
     Faults(#[from] FaultError),
+    /// The HTTPS door has no certificate.
+    #[error("cannot open the HTTPS door")]
+    Tls(#[from] TlsError),
     /// The streams cannot be opened.
     #[error("cannot open the streams")]
     Kinesis(#[from] StoreError),
@@ -108,10 +135,18 @@ pub enum CloudError {
 #[derive(Debug)]
 pub struct Cloud {
     address: SocketAddr,
+    https: Option<Https>,
     services: Arc<Services>,
     server: JoinHandle<()>,
     stop: CancellationToken,
     _stop_when_dropped: DropGuard,
+}
+
+/// The HTTPS door.
+#[derive(Debug)]
+struct Https {
+    address: SocketAddr,
+    identity: Identity,
 }
 
 impl Cloud {
@@ -122,10 +157,20 @@ impl Cloud {
     pub async fn start(config: CloudConfig) -> Result<Self, CloudError> {
         let data = Arc::new(DataDir::open(&config.data_dir)?);
         let (listener, address) = listen(config.listen).await?;
+        let mut listeners = vec![Listener { tcp: listener, tls: None }];
+        let https = match config.doors.https_port {
+            Some(port) => {
+                let (tcp, https) = Https::open(&data, SocketAddr::new(address.ip(), port), &config.clock).await?;
+                listeners.push(Listener { tcp, tls: Some(https.identity.acceptor().clone()) });
+                Some(https)
+            }
+            None => None,
+        };
         let faults = data.faults().clone();
         faults.set(config.faults, config.clock.now_ms())?;
         let (store_data, clock, is_limited) = (Arc::clone(&data), config.clock.clone(), config.kinesis_is_limited);
         let store = tokio::task::spawn_blocking(move || Store::open(store_data, clock, is_limited)).await??;
+        store.set_transition_time(config.stream_transition);
         let s3 = S3::open_with(data.join("s3"), faults.clone(), config.clock.clone()).await?;
         let glue = Glue::open_with(data.join("glue"), faults.clone()).await.map_err(CloudError::Glue)?;
         let firehose = Firehose::open_with(data.join("firehose"), s3.clone(), faults).await;
@@ -134,14 +179,16 @@ impl Cloud {
         let vault = tokio::task::spawn_blocking(|| Vault::open(vault_dir)).await?.map_err(CloudError::Vault)?;
         let athena = Athena::open(data.join("athena"), s3.clone(), glue.clone()).await.map_err(CloudError::Athena)?;
         let lambda = Lambda::new(data, store.clone(), s3.clone(), format!("http://{address}"), config.concurrency);
+        let guard = Guard { keys: config.doors.keys };
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(trim(store.clone())));
         let kinesis = Kinesis::new(store);
+        let kinesis = if config.call_rates { kinesis.with_call_rates() } else { kinesis };
         tokio::spawn(stop.clone().run_until_cancelled_owned(action::keep_acting(kinesis.clone())));
         let services = Arc::new(Services { kinesis, firehose, glue, athena, s3, lambda, vault });
-        let server = tokio::spawn(server::serve(listener, Arc::clone(&services), stop.clone()));
+        let server = tokio::spawn(server::serve(listeners, Arc::clone(&services), guard, stop.clone()));
         let stop_when_dropped = stop.clone().drop_guard();
-        Ok(Self { address, services, server, stop, _stop_when_dropped: stop_when_dropped })
+        Ok(Self { address, https, services, server, stop, _stop_when_dropped: stop_when_dropped })
     }
 
     /// Where it listens, such as `http://127.0.0.1:4566`.
@@ -152,6 +199,16 @@ impl Cloud {
     /// The faults that were asked for.
     pub fn faults(&self) -> &Faults {
         self.services.kinesis.faults()
+    }
+
+    /// Where it speaks HTTPS, such as `https://127.0.0.1:4567`, if it was asked to.
+    pub fn https_endpoint(&self) -> Option<String> {
+        self.https.as_ref().map(|https| format!("https://{}", https.address))
+    }
+
+    /// The file with the certificate that clients of the HTTPS door are to trust, as in `AWS_CA_BUNDLE`.
+    pub fn authority(&self) -> Option<&Path> {
+        self.https.as_ref().map(|https| https.identity.authority())
     }
 
     /// Kinesis Data Streams.
@@ -205,6 +262,15 @@ impl Cloud {
         self.services.firehose.shutdown().await;
         self.services.glue.shutdown().await;
         self.services.kinesis.store().close().await;
+    }
+}
+
+impl Https {
+    async fn open(data: &Arc<DataDir>, address: SocketAddr, clock: &Clock) -> Result<(TcpListener, Self), CloudError> {
+        let (dir, now_ms) = (data.join("tls"), clock.now_ms());
+        let identity = tokio::task::spawn_blocking(move || Identity::open(&dir, address.ip(), now_ms)).await??;
+        let (listener, address) = listen(address).await?;
+        Ok((listener, Self { address, identity }))
     }
 }
 

@@ -17,7 +17,7 @@ pub type Running = Pin<Box<dyn Future<Output = anyhow::Result<ExitCode>>>>;
 pub fn run(cli: Cli) -> Running {
     Box::pin(async move {
         match cli.command.unwrap_or(Command::Demo(cli.demo)) {
-            Command::Demo(arguments) => demo::run(arguments).await,
+            Command::Demo(arguments) => Box::pin(demo::run(arguments)).await,
             Command::Up(arguments) => up::run(arguments).await,
             Command::Query(arguments) => ask::query(arguments).await,
             Command::Report(arguments) => ask::named_report(arguments).await,

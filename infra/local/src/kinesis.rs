@@ -20,8 +20,11 @@
 //! | tags and policies by stream and by ARN | 50 tags, 20 KB; policies are kept, not applied |
 //! | `DescribeAccountSettings`, `UpdateAccountSettings` | a commitment lasts a day |
 //!
-//! What is absent: channels and queues (named in the error); states between, as a change is finished when it is
-//! answered; calls per second of operations other than reads; an on-demand stream that grows by itself.
+//! A change is finished when it is answered; the stream is `CREATING`, `UPDATING` or `DELETING` for a while all the same
+//! ([`Store::set_transition_time`]), and refuses what the service refuses in that state. The account's calls a second
+//! are counted for the operations that manage ([`Kinesis::with_call_rates`]).
+//!
+//! What is absent: channels and queues (named in the error); an on-demand stream that grows by itself.
 
 mod account;
 mod api;
@@ -30,10 +33,12 @@ mod description;
 mod hash_key;
 mod limiter;
 mod log;
+mod rate;
 mod reader;
 mod scaling;
 mod sequence;
 mod settings;
+mod status;
 mod store;
 mod stream;
 

@@ -4,6 +4,7 @@
 //! concurrency. An [`EventSourceMapping`] reads a stream: a shard in order, its parents before it, a failed batch again
 //! until it succeeds or is given up. Checkpoints are written soon after each success, so that a crash repeats records
 //! and skips none. What a mapping calls ([`Target`]) is a function, or a Rust function of this process.
+//! Clients define mappings over the REST API too; these are kept, and run while their function is there.
 //! What is absent: SQS and SNS as destinations, enhanced fan-out, provisioned pollers, `CreateFunction`.
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ pub(crate) mod api;
 mod batch;
 mod checkpoint;
 mod decision;
+mod definition;
 mod destination;
 mod event_source;
 mod filter;
@@ -66,6 +68,8 @@ pub struct Lambda {
     /// Held for look-ups and additions only.
     functions: Mutex<Vec<Function>>,
     events: api::Events,
+    /// What clients defined; one change at a time.
+    definitions: tokio::sync::Mutex<api::mappings::Definitions>,
 }
 
 impl Lambda {
@@ -74,7 +78,8 @@ impl Lambda {
     pub fn new(data: Arc<DataDir>, store: Store, s3: S3, endpoint: String, concurrency: usize) -> Self {
         let account = account::Account::new(concurrency, store.clock().clone());
         let (mappings, functions) = (Mutex::default(), Mutex::default());
-        Self { data, store, s3, endpoint, account, mappings, functions, events: api::Events::default() }
+        let (events, definitions) = (api::Events::default(), tokio::sync::Mutex::default());
+        Self { data, store, s3, endpoint, account, mappings, functions, events, definitions }
     }
 
     /// Makes a function known. Its first environment is started by its first invocation.
@@ -92,11 +97,14 @@ impl Lambda {
             tokio::task::spawn_blocking(move || Function::create(config, &endpoint, account, clock, &log_dir));
         let created = creating.await.map_err(std::io::Error::other);
         let function = created.map_err(|source| FunctionError::Log { function: name.clone(), source })??;
-        let mut functions = self.functions();
-        if functions.iter().any(|other| other.config().name == name) {
-            return Err(FunctionError::Exists { function: name });
+        {
+            let mut functions = self.functions();
+            if functions.iter().any(|other| other.config().name == name) {
+                return Err(FunctionError::Exists { function: name });
+            }
+            functions.push(function.clone());
         }
-        functions.push(function.clone());
+        self.resume(&function).await;
         Ok(function)
     }
 

@@ -30,6 +30,8 @@ pub mod pipeline;
 pub mod progress;
 pub mod s3;
 mod server;
+pub mod signature;
+pub mod tls;
 pub mod up;
 pub mod vault;
 pub mod wire;

@@ -18,7 +18,7 @@ use aws_config::SdkConfig;
 use tokio::net::TcpListener;
 
 use crate::clients;
-use crate::cloud::{Cloud, CloudConfig, CloudError};
+use crate::cloud::{Cloud, CloudConfig, CloudError, Doors};
 use crate::faults::FaultRule;
 use crate::names;
 
@@ -40,6 +40,10 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Address of the local cloud.
     pub cloud: SocketAddr,
+    /// How the local cloud is reached beside that.
+    pub doors: Doors,
+    /// How long its streams are `CREATING`, `UPDATING` and `DELETING`.
+    pub stream_transition: Duration,
     /// Address of the collection API.
     pub ingest: SocketAddr,
     /// Shards of a raw stream that is not there yet.
@@ -90,8 +94,10 @@ impl Pipeline {
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let listener = listen(options.ingest).await?;
         let ingest = listener.local_addr().context("read the collection API's address")?;
-        let config = CloudConfig { faults: options.faults, ..CloudConfig::new(&options.data_dir, options.cloud) };
-        let cloud = match Cloud::start(config).await {
+        let (doors, stream_transition, faults) = (options.doors, options.stream_transition, options.faults);
+        let config =
+            CloudConfig { doors, stream_transition, faults, ..CloudConfig::new(&options.data_dir, options.cloud) };
+        let cloud = match Box::pin(Cloud::start(config)).await {
             Err(CloudError::Busy { address }) => {
                 bail!(
                     "cannot listen on {address} for the local cloud, it is in use: choose another with --cloud 127.0.0.1:PORT"
@@ -103,8 +109,10 @@ impl Pipeline {
         for bucket in [names::LAKE_BUCKET, names::RESULTS_BUCKET] {
             cloud.s3().create_bucket(bucket).await.with_context(|| format!("create the bucket {bucket}"))?;
         }
-        resources::make(&aws, options.raw_shards).await?;
-        let stages = Stages::start(&cloud, &aws, options.screens, listener, options.binaries).await?;
+        // On the heap, as the cloud's start: these futures would make every caller's as large.
+        Box::pin(resources::make(&aws, options.raw_shards)).await?;
+        let stages = Stages::start(&cloud, &aws, options.screens, listener, options.binaries);
+        let stages = Box::pin(stages).await?;
         let publishing = Publishing::start(&cloud, &aws, options.publish_interval).await?;
         let endpoint_file = options.data_dir.join(ENDPOINT_FILE);
         tokio::fs::write(&endpoint_file, cloud.endpoint()).await.context("write where the local cloud listens")?;

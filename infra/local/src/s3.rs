@@ -154,7 +154,7 @@ impl S3 {
         Ok(Self { store, service })
     }
 
-    /// Answers one HTTP request. Any credentials are taken; signatures are not checked. Path-style addresses only.
+    /// Answers one HTTP request. Signatures are not checked here. Path-style addresses only.
     ///
     /// # Errors
     /// Only when no answer can be made; the connection is then to be closed.
@@ -163,7 +163,10 @@ impl S3 {
         B: hyper::body::Body<Data = Bytes> + Send + 'static,
         B::Error: std::error::Error + Send + Sync + 'static,
     {
-        self.service.call(front::admit(request)).await
+        match front::not_here(request.uri()) {
+            Some(name) => Ok(front::not_here_response(request.method(), name)),
+            None => self.service.call(front::admit(request)).await,
+        }
     }
 
     /// The directory with a sub-directory per bucket, and in it the objects as plain files.
@@ -276,7 +279,7 @@ impl S3 {
 }
 
 /// Writes bytes as lowercase hexadecimal digits.
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         write!(text, "{byte:02x}").expect("writing to a String cannot fail");
         text

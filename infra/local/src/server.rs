@@ -1,7 +1,7 @@
-//! The one door of the local cloud: an HTTP/1.1 and HTTP/2 listener that hands each request to its service.
+//! The one door of the local cloud: HTTP/1.1 and HTTP/2, plain and with TLS, each request handed to its service.
 //!
 //! The JSON services are told by `X-Amz-Target`, and Kinesis speaks CBOR too; Lambda is told by its paths; whatever
-//! has neither is S3. Any credentials are taken. Connections, bodies, the bytes of all bodies together and the time for
+//! has neither is S3. Any credentials are taken, unless signatures are to be checked. Connections, bodies, the bytes of all bodies together and the time for
 //! each are bounded.
 
 use std::sync::Arc;
@@ -13,18 +13,14 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody};
 use hyper::body::{Body as _, Frame, Incoming};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use serde::Serialize;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::athena::Athena;
+use crate::clock;
 use crate::faults::{Fate, FaultService};
 use crate::firehose::Firehose;
 use crate::glue::Glue;
@@ -36,21 +32,20 @@ use crate::wire::{self, Protocol, ServiceError};
 
 mod admin;
 mod faults;
+mod guard;
+mod listen;
+mod sts;
 
 use faults::Called;
+pub(crate) use guard::Guard;
+pub(crate) use listen::Listener;
 
-/// Connections at once; more wait in the listener's queue.
-const CONNECTIONS_MAX: usize = 4_096;
 /// The longest body of a JSON service: 10 MiB of records are 13.4 MiB of base64.
 const JSON_BODY_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 /// Bodies of JSON services in memory at once, in KiB: 512 MiB. More wait.
 const JSON_BODIES_KIB_MAX: usize = 512 * 1_024;
 /// Senders that are slower with their headers or with a JSON body are cut off.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long requests under way may take at shutdown.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
-/// The pause after a connection that could not be accepted, mostly for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 type Body = UnsyncBoxBody<Bytes, BrokenBody>;
 
@@ -79,6 +74,7 @@ pub(crate) struct Services {
 /// What all connections share.
 struct Door {
     services: Arc<Services>,
+    guard: Guard,
     body_kib: Semaphore,
 }
 
@@ -89,49 +85,10 @@ struct ErrorBody<'a> {
     message: &'a str,
 }
 
-/// Serves until `stop`, then lets the requests under way end, for 5 s at most.
-pub(crate) async fn serve(listener: TcpListener, services: Arc<Services>, stop: CancellationToken) {
-    let door = Arc::new(Door { services, body_kib: Semaphore::new(JSON_BODIES_KIB_MAX) });
-    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let graceful = GracefulShutdown::new();
-    let cut_off = CancellationToken::new();
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(READ_TIMEOUT);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(READ_TIMEOUT));
-    loop {
-        let permit = Arc::clone(&connections).acquire_owned().await.expect("the semaphore is never closed");
-        let Some(accepted) = stop.run_until_cancelled(listener.accept()).await else { break };
-        let stream: TcpStream = match accepted {
-            Ok((stream, _peer)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection was gone before it was served");
-            continue;
-        }
-        let door = Arc::clone(&door);
-        let service = service_fn(move |request| {
-            let door = Arc::clone(&door);
-            async move { door.answer(request).await }
-        });
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let (connection, cut_off) = (graceful.watch(connection), cut_off.clone());
-        tokio::spawn(async move {
-            if let Some(Err(error)) = cut_off.run_until_cancelled(connection).await {
-                tracing::debug!(error, "a connection ended early");
-            }
-            drop(permit);
-        });
-    }
-    drop(listener);
-    if timeout(SHUTDOWN_GRACE, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests under way were cut off");
-    }
-    cut_off.cancel();
+/// Serves on all listeners until `stop`, then lets the requests under way end, for 5 s at most.
+pub(crate) async fn serve(listeners: Vec<Listener>, services: Arc<Services>, guard: Guard, stop: CancellationToken) {
+    let door = Door { services, guard, body_kib: Semaphore::new(JSON_BODIES_KIB_MAX) };
+    listen::serve(listeners, Arc::new(door), &stop).await;
 }
 
 impl Door {
@@ -146,6 +103,9 @@ impl Door {
             if api::is_lambda(path) {
                 let called = Called::of_lambda(request.method(), path);
                 return self.answer_or_strike(Some(called), request, |door, request| door.answer_lambda(request)).await;
+            }
+            if sts::is_query(request.method(), path, request.headers()) {
+                return Ok(self.answer_sts(request).await);
             }
             let called = Called::of_s3(&request);
             return self.answer_or_strike(Some(called), request, |door, request| door.answer_s3(request)).await;
@@ -217,7 +177,9 @@ impl Door {
         request: Request<Incoming>,
         protocol: Protocol,
     ) -> Result<Answer, ServiceError> {
-        let (_room, body) = self.body(request.into_body()).await?;
+        let (parts, body) = request.into_parts();
+        let (_room, body) = self.body(body).await?;
+        self.guard.admit_target(target, (&parts).into(), &body, clock::now_ms())?;
         let services = &self.services;
         match (target.split_once('.'), protocol) {
             (Some(("Kinesis_20131202", operation)), _) => {
@@ -262,15 +224,36 @@ impl Door {
         let (parts, body) = request.into_parts();
         match self.body(body).await {
             Ok((_room, body)) => {
-                let answer = self.services.lambda.handle(&parts.method, parts.uri.path(), &parts.headers, body).await;
+                if let Err(refusal) = self.guard.admit(guard::LAMBDA, (&parts).into(), Some(&body), clock::now_ms()) {
+                    let error = ServiceError { status: 403, ..guard::json_error(&refusal) };
+                    return response(Err(error), Protocol::Json, None);
+                }
+                let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+                let answer = self.services.lambda.handle(&parts.method, path, &parts.headers, body).await;
                 answer.map(|body| body.map_err(|never| match never {}).boxed_unsync())
             }
             Err(error) => response(Err(error), Protocol::Json, None),
         }
     }
 
+    async fn answer_sts(&self, request: Request<Incoming>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        match self.body(body).await {
+            Ok((_room, body)) => match self.guard.admit(guard::STS, (&parts).into(), Some(&body), clock::now_ms()) {
+                Ok(_checked) => sts::answer(&body),
+                Err(refusal) => sts::refused(&refusal),
+            },
+            Err(error) => response(Err(error), Protocol::Json, None),
+        }
+    }
+
     async fn answer_s3(&self, request: Request<Incoming>) -> Response<Body> {
-        match self.services.s3.handle(request).await {
+        let (mut parts, body) = request.into_parts();
+        match self.guard.admit(guard::S3, (&parts).into(), None, clock::now_ms()) {
+            Ok(payload) => parts.extensions.insert(payload),
+            Err(refusal) => return guard::s3_response(&refusal),
+        };
+        match self.services.s3.handle(Request::from_parts(parts, body)).await {
             Ok(response) => response.map(|body| body.map_err(BrokenBody).boxed_unsync()),
             Err(error) => {
                 tracing::error!(?error, "S3 could not answer");

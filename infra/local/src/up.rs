@@ -44,7 +44,7 @@ pub async fn run(arguments: UpArgs) -> anyhow::Result<ExitCode> {
 /// The pipeline's options from what was typed.
 ///
 /// # Errors
-/// A missing binary of a function that is to run isolated, or a file of faults that cannot be read.
+/// A missing binary of a function that is to run isolated, credentials or a file of faults that cannot be read.
 pub async fn options(place: &PlaceArgs, seed: u64) -> anyhow::Result<Options> {
     let faults = match &place.faults {
         Some(file) => faults::command::read(file).await?,
@@ -53,6 +53,8 @@ pub async fn options(place: &PlaceArgs, seed: u64) -> anyhow::Result<Options> {
     Ok(Options {
         data_dir: place.data_dir.clone(),
         cloud: place.cloud,
+        doors: place.doors.doors()?,
+        stream_transition: Duration::from_millis(place.stream_transition_ms),
         ingest: place.ingest,
         raw_shards: place.shards,
         screens: screens_table(seed, place.screens)?,
@@ -66,9 +68,16 @@ pub async fn options(place: &PlaceArgs, seed: u64) -> anyhow::Result<Options> {
 pub fn places(pipeline: &Pipeline, place: &PlaceArgs) -> String {
     let endpoint = pipeline.cloud().endpoint();
     let data_dir = place.data_dir.display();
+    let credentials = if place.doors.check_signatures { "signatures are checked" } else { "any credentials" };
+    let https = match (pipeline.cloud().https_endpoint(), pipeline.cloud().authority()) {
+        (Some(https), Some(authority)) => {
+            format!("\n                 {https}   (clients are to trust {}, as by AWS_CA_BUNDLE)", authority.display())
+        }
+        (Some(_), None) | (None, _) => String::new(),
+    };
     format!(
         "collection API   http://{ingest}   (POST /v1/ad_requests, POST /v1/events; all routes: /openapi.json)\n\
-         local cloud      {endpoint}   (Kinesis, Firehose, S3, Glue, Athena, Lambda; any credentials, region us-east-1)\n\
+         local cloud      {endpoint}   (Kinesis, Firehose, S3, Glue, Athena, Lambda; {credentials}, region us-east-1){https}\n\
          streams          {raw}, {enriched}\n\
          tables           {tables}   (database {database})\n\
          files            {data_dir}/s3/objects/{bucket}/",

@@ -134,3 +134,8 @@ pub fn append<T: Serialize>(json: &mut Vec<u8>, value: &T) -> Result<(), Service
 pub fn answer<T: Serialize>(value: &T) -> Result<Vec<u8>, ServiceError> {
     serde_json::to_vec(value).map_err(|error| ServiceError::internal("InternalFailure", error.to_string()))
 }
+
+/// Text as it stands within XML.
+pub fn xml_text(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}

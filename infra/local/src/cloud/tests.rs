@@ -7,6 +7,8 @@ use tokio::net::TcpStream;
 
 use super::*;
 
+mod doors;
+
 fn config(dir: &tempfile::TempDir) -> CloudConfig {
     CloudConfig::new(dir.path().join("data"), SocketAddr::from(([127, 0, 0, 1], 0)))
 }

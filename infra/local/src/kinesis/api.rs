@@ -10,6 +10,8 @@ use crate::limits::LimitUse;
 use crate::wire::{Request, ServiceError};
 
 use super::log::LogError;
+use super::rate::CallRates;
+use super::status::{Change, Status};
 use super::store::{Store, StoreError};
 use super::stream::Stream;
 use super::{ACCOUNT, REGION};
@@ -44,12 +46,58 @@ pub(super) use put::{RECORDS_MAX, REQUEST_BYTES_MAX};
 pub use subscription::Subscription;
 use validate::Checks;
 
+/// All operations that are here.
+pub(super) const OPERATIONS: [&str; 40] = [
+    "PutRecord",
+    "PutRecords",
+    "GetShardIterator",
+    "GetRecords",
+    "SubscribeToShard",
+    "CreateStream",
+    "DeleteStream",
+    "ListStreams",
+    "DescribeStream",
+    "DescribeStreamSummary",
+    "DescribeLimits",
+    "ListShards",
+    "SplitShard",
+    "MergeShards",
+    "UpdateShardCount",
+    "UpdateStreamMode",
+    "UpdateStreamWarmThroughput",
+    "UpdateMaxRecordSize",
+    "UpdateStreamRecordDistributionStrategy",
+    "IncreaseStreamRetentionPeriod",
+    "DecreaseStreamRetentionPeriod",
+    "StartStreamEncryption",
+    "StopStreamEncryption",
+    "EnableEnhancedMonitoring",
+    "DisableEnhancedMonitoring",
+    "AddTagsToStream",
+    "RemoveTagsFromStream",
+    "ListTagsForStream",
+    "TagResource",
+    "UntagResource",
+    "ListTagsForResource",
+    "PutResourcePolicy",
+    "GetResourcePolicy",
+    "DeleteResourcePolicy",
+    "RegisterStreamConsumer",
+    "DeregisterStreamConsumer",
+    "DescribeStreamConsumer",
+    "ListStreamConsumers",
+    "DescribeAccountSettings",
+    "UpdateAccountSettings",
+];
+
 /// The Kinesis service.
 #[derive(Debug, Clone)]
 pub struct Kinesis {
     store: Store,
     subscriptions: Subscriptions,
     faults: Faults,
+    /// Set where the account's calls are counted.
+    rates: Option<CallRates>,
 }
 
 /// What an operation answers with.
@@ -65,7 +113,12 @@ impl Kinesis {
     /// The service over a store, with the store's faults.
     pub fn new(store: Store) -> Self {
         let faults = store.faults().clone();
-        Self { store, subscriptions: Subscriptions::default(), faults }
+        Self { store, subscriptions: Subscriptions::default(), faults, rates: None }
+    }
+
+    /// The same, keeping to the account's calls a second of the operations that manage streams.
+    pub fn with_call_rates(self) -> Self {
+        Self { rates: Some(CallRates::default()), ..self }
     }
 
     /// The streams themselves, for readers within the process.
@@ -105,6 +158,9 @@ impl Kinesis {
     /// The service's own, and `UnknownOperationException` for what is not implemented.
     pub async fn answer(&self, operation: &str, request: Request<'_>) -> Result<Answer, ServiceError> {
         let store = &self.store;
+        if self.rates.as_ref().is_some_and(|rates| !rates.admit(operation, store.clock().now_ms())) {
+            return Err(limit_exceeded(format!("Rate exceeded for {operation} under account {ACCOUNT}.")));
+        }
         let body = match operation {
             "PutRecord" => put::put_record(store, request).await,
             "PutRecords" => put::put_records(store, &self.faults, request).await,
@@ -177,6 +233,11 @@ impl StreamRef {
         find_stream(store, self.name.as_deref(), self.arn.as_deref())
     }
 
+    /// The stream if it takes and gives records. One that is not whole yet, or is going, is not there for them.
+    fn find_serving(&self, store: &Store) -> Result<Stream, ServiceError> {
+        serving(self.find(store)?)
+    }
+
     /// Checks the names, then finds the stream, for requests that have no more to check.
     fn check_and_find(&self, store: &Store) -> Result<Stream, ServiceError> {
         let mut checks = Checks::default();
@@ -197,6 +258,30 @@ fn find_stream(store: &Store, name: Option<&str>, arn: Option<&str>) -> Result<S
         (None, None) => return Err(invalid_argument("Either StreamName or StreamARN must be given.")),
     };
     store.stream(name).ok_or_else(|| stream_not_found(name))
+}
+
+/// A stream that takes and gives records; one that is not whole yet, or is going, is not found.
+fn serving(stream: Stream) -> Result<Stream, ServiceError> {
+    match stream.status() {
+        Status::Active | Status::Updating => Ok(stream),
+        Status::Creating | Status::Deleting => Err(stream_not_found(stream.name())),
+    }
+}
+
+/// Begins a change of an active stream. [`Change::made`] ends it; what is dropped before has changed nothing.
+fn begin(stream: &Stream) -> Result<Change<'_>, ServiceError> {
+    if stream.is_deleted() {
+        return Err(not_active(stream, Status::Deleting));
+    }
+    stream.transition().begin().map_err(|status| not_active(stream, status))
+}
+
+/// What is said to who needs an active stream.
+fn not_active(stream: &Stream, status: Status) -> ServiceError {
+    ServiceError::client(
+        "ResourceInUseException",
+        format!("Stream {} under account {ACCOUNT} not ACTIVE, instead in state {}", stream.name(), status.name()),
+    )
 }
 
 /// The stream's name in an ARN of this account and region.

@@ -81,6 +81,13 @@ pub(super) struct Consumer {
     pub(super) policy: Option<String>,
 }
 
+impl Consumer {
+    /// Whether it is too young to be subscribed with.
+    pub(super) fn is_creating(&self, now_ms: i64, transition_ms: i64) -> bool {
+        now_ms.saturating_sub(self.created_ms) < transition_ms
+    }
+}
+
 /// When things were changed within the last 24 hours, for the limits on that.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]

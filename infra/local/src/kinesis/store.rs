@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::data_dir::{DataDir, sync_dir};
@@ -18,6 +19,7 @@ use super::description::StreamMode;
 use super::hash_key::HashKeyRange;
 use super::log::LogError;
 use super::settings::Settings;
+use super::status::{Status, TransitionTime};
 use super::stream::{self, Home, Stream, TornTail};
 
 /// Open shards of one stream at most: what one request looks at.
@@ -80,7 +82,7 @@ impl Store {
         let io_error = |source| StoreError::Io { path: root.clone(), source };
         fs::create_dir_all(&root).map_err(io_error)?;
         let account = Account::read(&data.join(ACCOUNT_FILE)).map_err(io_error)?;
-        let home = Home { data, clock, is_limited };
+        let home = Home { data, clock, is_limited, transition_time: TransitionTime::default() };
         let mut streams = BTreeMap::new();
         let mut torn = Vec::new();
         for entry in fs::read_dir(&root).map_err(io_error)? {
@@ -150,6 +152,16 @@ impl Store {
         &self.inner.home.clock
     }
 
+    /// How long streams are `CREATING`, `UPDATING` and `DELETING`; not at all unless this is called.
+    pub fn set_transition_time(&self, time: Duration) {
+        self.inner.home.transition_time.set_ms(i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
+    }
+
+    /// How long streams and consumers are in between, in milliseconds.
+    pub(super) fn transition_ms(&self) -> i64 {
+        self.inner.home.transition_time.ms()
+    }
+
     /// Makes a stream with evenly cut shards, ready for use when this returns.
     ///
     /// # Errors
@@ -174,23 +186,46 @@ impl Store {
             Ok(stream)
         };
         let stream = stream::blocking(creation).await.map_err(|source| self.io_error(source))??;
+        stream.transition().enter(Status::Creating);
         self.streams().insert(name.to_owned(), stream.clone());
         Ok(stream)
     }
 
-    /// Deletes a stream with all its records. Returns whether there was one.
+    /// Deletes a stream with all its records. Returns whether there was one. It takes no records from then on; its name
+    /// is taken until the time set by [`Store::set_transition_time`] has passed.
     ///
     /// # Errors
     /// When the disk refuses.
     pub async fn delete(&self, name: &str) -> Result<bool, StoreError> {
         let _one_at_a_time = self.inner.change.lock().await;
-        let Some(stream) = self.stream(name) else { return Ok(false) };
+        let Some(stream) = self.stream(name).filter(|stream| !stream.is_deleted()) else { return Ok(false) };
         stream::remove_file(stream.dir()).map_err(|source| self.io_error(source))?;
-        self.streams().remove(name);
         stream.stop(true).await;
-        let dir = stream.dir().to_owned();
-        stream::blocking(move || fs::remove_dir_all(dir)).await.map_err(|source| self.io_error(source))?;
+        let pause = Duration::from_millis(u64::try_from(self.transition_ms()).unwrap_or(0));
+        if pause.is_zero() {
+            self.forget(&stream).await?;
+            return Ok(true);
+        }
+        // It is deleted for good already: who stops meanwhile removes the rest at the next start. Held weakly, so that
+        // the data directory is free again then.
+        let (store, name, created_ms) = (Arc::downgrade(&self.inner), name.to_owned(), stream.created_ms());
+        tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            let Some(inner) = store.upgrade() else { return };
+            let store = Self { inner };
+            let Some(stream) = store.stream(&name).filter(|stream| stream.created_ms() == created_ms) else { return };
+            if let Err(error) = store.forget(&stream).await {
+                tracing::error!(error = &error as &dyn std::error::Error, "cannot remove a deleted stream's files");
+            }
+        });
         Ok(true)
+    }
+
+    /// Gives the name of a deleted stream free, and its disk.
+    async fn forget(&self, stream: &Stream) -> Result<(), StoreError> {
+        self.streams().remove(stream.name());
+        let dir = stream.dir().to_owned();
+        stream::blocking(move || fs::remove_dir_all(dir)).await.map_err(|source| self.io_error(source))
     }
 
     /// Frees the disk of what retention does not keep.

@@ -22,6 +22,7 @@ use super::log::writer::Writer;
 use super::log::{self, LogError, ReadLimit, ShardLog, StreamLog};
 use super::reader::ShardReader;
 use super::settings::{Distribution, Settings};
+use super::status::{Status, Transition, TransitionTime};
 
 pub(super) mod put;
 pub(super) mod reshard;
@@ -56,6 +57,7 @@ struct Inner {
     turn: AtomicUsize,
     /// Held for a few additions.
     sizes: Mutex<PutSizes>,
+    transition: Transition,
 }
 
 /// What every stream of a store shares.
@@ -64,6 +66,7 @@ pub(super) struct Home {
     pub(super) data: Arc<DataDir>,
     pub(super) clock: Clock,
     pub(super) is_limited: bool,
+    pub(super) transition_time: TransitionTime,
 }
 
 /// A stream at one moment.
@@ -248,7 +251,8 @@ impl Stream {
         let (state, _) = watch::channel(Arc::new(state));
         let (name, created_ms) = (file.name.clone(), file.created_ms);
         let (change, turn, sizes) = (tokio::sync::Mutex::new(()), AtomicUsize::new(0), Mutex::default());
-        let inner = Inner { name, created_ms, dir, home, log, writer, state, change, turn, sizes };
+        let transition = Transition::none(home.clock.clone(), home.transition_time.clone());
+        let inner = Inner { name, created_ms, dir, home, log, writer, state, change, turn, sizes, transition };
         Ok((Self { inner: Arc::new(inner) }, torn))
     }
 
@@ -280,6 +284,16 @@ impl Stream {
     /// Whether the stream was deleted since this handle was taken.
     pub fn is_deleted(&self) -> bool {
         self.state().is_deleted
+    }
+
+    /// Where the stream stands now.
+    pub(super) fn status(&self) -> Status {
+        if self.is_deleted() { Status::Deleting } else { self.inner.transition.status() }
+    }
+
+    /// Its way from one state to the next.
+    pub(super) fn transition(&self) -> &Transition {
+        &self.inner.transition
     }
 
     /// Wakes after each change of the stream: a split, a merge, a setting, its deletion.
@@ -324,6 +338,9 @@ impl Stream {
     pub(super) async fn trim(&self, now_ms: i64) -> io::Result<()> {
         let _one_at_a_time = self.inner.change.lock().await;
         let state = self.state();
+        if state.is_deleted {
+            return Ok(());
+        }
         let horizon_ms = state.horizon_ms(now_ms);
         let log = self.inner.log.clone();
         blocking(move || log.trim(horizon_ms)).await?;

@@ -8,9 +8,11 @@ mod faults;
 mod labels;
 mod operations;
 mod reshard;
+mod states;
 mod validation;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
@@ -47,7 +49,9 @@ impl Fixture {
 
 async fn start(dir: &std::path::Path, clock: &Clock) -> Cloud {
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let config = CloudConfig { clock: clock.clone(), ..CloudConfig::new(dir.join("data"), listen) };
+    // A clock that stands would keep streams in between for ever, and give calls for one second alone.
+    let (stream_transition, call_rates, clock) = (Duration::ZERO, false, clock.clone());
+    let config = CloudConfig { clock, stream_transition, call_rates, ..CloudConfig::new(dir.join("data"), listen) };
     Cloud::start(config).await.unwrap()
 }
 

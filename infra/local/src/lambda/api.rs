@@ -1,4 +1,4 @@
-//! Lambda's REST API: `Invoke`, and the look-ups that clients make beside it.
+//! Lambda's REST API: `Invoke`, event source mappings, and the look-ups that clients make beside them.
 //!
 //! Asynchronous events wait in memory, not on disk: those that have not run are lost with the process.
 
@@ -15,6 +15,8 @@ use uuid::Uuid;
 use super::function::{Call, Function, FunctionConfig, InvokeError, VERSION, function_arn};
 use super::{Lambda, PAYLOAD_BYTES_MAX};
 use crate::faults::FunctionFate;
+
+pub(super) mod mappings;
 
 /// An asynchronous event's payload: 1 MB.
 const EVENT_BYTES_MAX: usize = 1_024 * 1_024;
@@ -51,9 +53,30 @@ impl Default for Events {
     }
 }
 
+/// The versions of the API that its paths begin with; one of its operations is in each.
+const VERSIONS: [&str; 16] = [
+    "2014-11-13",
+    "2015-03-31",
+    "2016-08-19",
+    "2017-03-31",
+    "2017-10-31",
+    "2018-10-31",
+    "2019-09-25",
+    "2019-09-30",
+    "2020-04-22",
+    "2020-06-30",
+    "2021-07-20",
+    "2021-10-31",
+    "2021-11-15",
+    "2024-08-31",
+    "2025-11-30",
+    "2025-12-01",
+];
+
 /// Whether a request without `X-Amz-Target` is for Lambda and not for S3.
 pub(crate) fn is_lambda(path: &str) -> bool {
-    path.starts_with(PREFIX)
+    let version = path.strip_prefix('/').and_then(|rest| rest.split_once('/'));
+    version.is_some_and(|(version, _)| VERSIONS.contains(&version))
 }
 
 /// A refusal as the service writes it.
@@ -96,7 +119,7 @@ impl<'a> Route<'a> {
 }
 
 impl Lambda {
-    /// Answers one request of the REST API, whose body is whole.
+    /// Answers one request of the REST API, whose body is whole; `path` has its query.
     pub(crate) async fn handle(
         &self,
         method: &Method,
@@ -104,6 +127,11 @@ impl Lambda {
         headers: &HeaderMap,
         body: Bytes,
     ) -> Response<Full<Bytes>> {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        if let Some(route) = mappings::Route::of(method, path) {
+            let answer = self.answer_mappings(route, query, &body).await;
+            return with_id(answer.unwrap_or_else(|refusal| refusal.response()));
+        }
         let answer = match Route::of(method, path) {
             Route::Invoke(name) => self.invoke(name, headers, body).await,
             Route::GetFunction(name) => self.named(name).map(|function| {
@@ -122,12 +150,7 @@ impl Lambda {
                 reason: None,
             }),
         };
-        let mut response = answer.unwrap_or_else(|refusal| refusal.response());
-        let mut id = Uuid::encode_buffer();
-        if let Ok(id) = HeaderValue::from_str(Uuid::new_v4().hyphenated().encode_lower(&mut id)) {
-            response.headers_mut().entry(REQUEST_ID).or_insert(id);
-        }
-        response
+        with_id(answer.unwrap_or_else(|refusal| refusal.response()))
     }
 
     async fn invoke(&self, name: &str, headers: &HeaderMap, payload: Bytes) -> Result<Response<Full<Bytes>>, Refusal> {
@@ -210,6 +233,15 @@ impl Lambda {
         }
         self.function(last).ok_or_else(not_found)
     }
+}
+
+/// An answer with a request id, its own or a new one.
+fn with_id(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    let mut id = Uuid::encode_buffer();
+    if let Ok(id) = HeaderValue::from_str(Uuid::new_v4().hyphenated().encode_lower(&mut id)) {
+        response.headers_mut().entry(REQUEST_ID).or_insert(id);
+    }
+    response
 }
 
 /// Runs an asynchronous event: twice more after errors of the function, for six hours while it is throttled.

@@ -1,9 +1,11 @@
 //! The `aws-chunked` body: what SDKs wrap an upload in to put signatures or a checksum behind the data.
 //!
-//! `<hex size>[;chunk-signature=…]\r\n<data>\r\n … 0[;…]\r\n[<trailer>: <value>\r\n…]\r\n`. Signatures are not checked:
-//! the local cloud takes any credentials. Sizes, the end, and the trailing checksums are.
+//! `<hex size>[;chunk-signature=…]\r\n<data>\r\n … 0[;…]\r\n[<trailer>: <value>\r\n…]\r\n`. Sizes, the end, and the trailing
+//! checksums are checked always, signatures where a [`ChunkSigner`] is given.
 
 use bytes::{Buf as _, Bytes, BytesMut};
+
+use crate::signature::ChunkSigner;
 
 /// The longest line that is read: a chunk's head or one trailer, in bytes.
 const MAX_LINE: usize = 8 << 10;
@@ -23,6 +25,8 @@ pub(super) enum ChunkError {
     Trailer,
     #[error("the body ends within a chunk")]
     Truncated,
+    #[error("the signature of a chunk or of the trailers does not match")]
+    Signature,
 }
 
 /// A name in lower case, and its value.
@@ -43,11 +47,16 @@ pub(super) struct Decoder {
     state: State,
     buffer: BytesMut,
     trailers: Vec<Trailer>,
+    signer: Option<ChunkSigner>,
+    /// Of the chunk under way.
+    signature: String,
 }
 
 impl Decoder {
-    pub(super) fn new() -> Self {
-        Self { state: State::Head, buffer: BytesMut::new(), trailers: Vec::new() }
+    /// A decoder that checks signatures if it is given who follows them.
+    pub(super) fn new(signer: Option<ChunkSigner>) -> Self {
+        let (buffer, trailers, signature) = (BytesMut::new(), Vec::new(), String::new());
+        Self { state: State::Head, buffer, trailers, signer, signature }
     }
 
     /// Takes the next piece of the body, and returns the data that it holds.
@@ -61,7 +70,11 @@ impl Decoder {
                     if ready == 0 {
                         return Ok(data);
                     }
-                    data.push(self.buffer.split_to(ready).freeze());
+                    let piece = self.buffer.split_to(ready).freeze();
+                    if let Some(signer) = &mut self.signer {
+                        signer.update(&piece);
+                    }
+                    data.push(piece);
                     let left = left - ready as u64;
                     self.state = if left == 0 { State::DataEnd } else { State::Data { left } };
                 }
@@ -70,18 +83,25 @@ impl Decoder {
                     if !line.is_empty() {
                         return Err(ChunkError::Unclosed);
                     }
+                    self.check_chunk()?;
                     self.state = State::Head;
                 }
                 State::Head => {
                     let Some(line) = self.line()? else { return Ok(data) };
-                    self.state = match chunk_size(&line)? {
-                        0 => State::Trailers,
+                    let (size, signature) = chunk_head(&line)?;
+                    signature.clone_into(&mut self.signature);
+                    self.state = match size {
+                        0 => {
+                            self.check_chunk()?;
+                            State::Trailers
+                        }
                         left => State::Data { left },
                     };
                 }
                 State::Trailers => {
                     let Some(line) = self.line()? else { return Ok(data) };
                     if line.is_empty() {
+                        self.check_trailers()?;
                         self.state = State::Done;
                     } else {
                         self.trailer(&line)?;
@@ -103,10 +123,31 @@ impl Decoder {
             let line = self.buffer.split().freeze();
             self.trailer(&line)?;
         }
+        if self.state == State::Trailers {
+            self.check_trailers()?;
+        }
         match self.state {
             State::Done | State::Trailers => Ok(self.trailers),
             State::Head | State::Data { .. } | State::DataEnd => Err(ChunkError::Truncated),
         }
+    }
+
+    fn check_chunk(&mut self) -> Result<(), ChunkError> {
+        let Some(signer) = &mut self.signer else { return Ok(()) };
+        if signer.ends_chunk(&self.signature) { Ok(()) } else { Err(ChunkError::Signature) }
+    }
+
+    fn check_trailers(&mut self) -> Result<(), ChunkError> {
+        let Some(signer) = self.signer.as_mut().filter(|signer| signer.has_trailer()) else { return Ok(()) };
+        let mut signature = "";
+        for (name, value) in &self.trailers {
+            if name == "x-amz-trailer-signature" {
+                signature = value;
+            } else {
+                signer.update(format!("{name}:{value}\n").as_bytes());
+            }
+        }
+        if signer.ends_trailers(signature) { Ok(()) } else { Err(ChunkError::Signature) }
     }
 
     /// The next line without its end, if it is there whole.
@@ -136,13 +177,15 @@ impl Decoder {
     }
 }
 
-fn chunk_size(head: &[u8]) -> Result<u64, ChunkError> {
+/// A chunk's size and its signature, which is empty where there is none.
+fn chunk_head(head: &[u8]) -> Result<(u64, &str), ChunkError> {
     let head = std::str::from_utf8(head).map_err(|_not_utf8| ChunkError::Size)?;
-    let size = head.split_once(';').map_or(head, |(size, _)| size);
+    let (size, extension) = head.split_once(';').unwrap_or((head, ""));
     if size.is_empty() || !size.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(ChunkError::Size);
     }
-    u64::from_str_radix(size, 16).map_err(|_too_large| ChunkError::Size)
+    let size = u64::from_str_radix(size, 16).map_err(|_too_large| ChunkError::Size)?;
+    Ok((size, extension.trim().strip_prefix("chunk-signature=").unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -153,7 +196,7 @@ mod tests {
     type Decoded = (Vec<u8>, Vec<(String, String)>);
 
     fn decode(body: &[u8], piece: usize) -> Result<Decoded, ChunkError> {
-        let mut decoder = Decoder::new();
+        let mut decoder = Decoder::new(None);
         let mut data = Vec::new();
         for piece in body.chunks(piece) {
             for bytes in decoder.push(piece)? {

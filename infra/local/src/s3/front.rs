@@ -1,7 +1,8 @@
 //! The door of S3: takes requests signed by anybody, and unwraps `aws-chunked` bodies before the protocol crate.
 //!
-//! `s3s` refuses a signature that it cannot check, and reads `aws-chunked` only behind one that it has checked. The
-//! local cloud knows no secrets, so the signature is taken off here and the body is unwrapped here.
+//! `s3s` refuses a signature that it cannot check, and reads `aws-chunked` only behind one that it has checked. Whether
+//! the local cloud checks is up to its owner, so the signature is taken off here and the body is unwrapped here; what
+//! is left to check of a body is said by the [`Payload`] among the request's extensions.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,8 +15,10 @@ use http::{HeaderMap, HeaderValue, Uri};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use s3s::StdError;
+use sha2::{Digest as _, Sha256};
 
 use super::chunked::{Decoder, Trailer};
+use crate::signature::{ChunkSigner, Payload};
 
 /// The trailers of an upload, there once its body has been read to the end.
 // Two tasks share it one after the other: the body's stream writes, the operation reads.
@@ -44,15 +47,84 @@ where
     if let Some(uri) = without_signature(&parts.uri) {
         parts.uri = uri;
     }
-    let body = if is_chunked(&parts.headers) {
-        plain_headers(&mut parts);
-        let trailers = Trailers::default();
-        parts.extensions.insert(trailers.clone());
-        unwrap(body, trailers)
-    } else {
-        s3s::Body::http_body_unsync(body)
+    let payload = parts.extensions.remove::<Payload>().unwrap_or(Payload::Checked);
+    let body = match (is_chunked(&parts.headers), payload) {
+        (true, payload) => {
+            plain_headers(&mut parts);
+            let trailers = Trailers::default();
+            parts.extensions.insert(trailers.clone());
+            let signer = match payload {
+                Payload::Chunks(signer) => Some(signer),
+                Payload::Checked | Payload::Sha256(_) => None,
+            };
+            unwrap(body, trailers, signer)
+        }
+        (false, Payload::Sha256(expected)) => hashed(body, expected),
+        (false, Payload::Checked | Payload::Chunks(_)) => s3s::Body::http_body_unsync(body),
     };
     http::Request::from_parts(parts, body)
+}
+
+/// A body whose hash is not the one that was signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the provided 'x-amz-content-sha256' header does not match what was computed")]
+pub(super) struct HashMismatch;
+
+/// A body that breaks off at its end if its hash is another.
+fn hashed<B>(body: B, expected: [u8; 32]) -> s3s::Body
+where
+    B: hyper::body::Body<Data = Bytes> + Send + 'static,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let pieces = body.into_data_stream().map_err(StdError::from).boxed();
+    let frames = stream::try_unfold(Some((pieces, Sha256::new())), move |state| async move {
+        let Some((mut pieces, mut hash)) = state else { return Ok::<_, StdError>(None) };
+        match pieces.next().await {
+            Some(piece) => {
+                let piece = piece?;
+                hash.update(&piece);
+                Ok(Some((Frame::data(piece), Some((pieces, hash)))))
+            }
+            None if hash.finalize()[..] == expected => Ok(None),
+            None => Err(HashMismatch.into()),
+        }
+    });
+    s3s::Body::http_body_unsync(StreamBody::new(frames))
+}
+
+/// Sub-resources that `s3s` does not know: it would take a request for one of them as one for the bucket or object
+/// itself, and delete or overwrite that.
+const NOT_HERE: [&str; 6] = [
+    "abac",
+    "metadataConfiguration",
+    "metadataInventoryTable",
+    "metadataJournalTable",
+    "metadataTable",
+    "renameObject",
+];
+
+/// The sub-resource of a request that is not here and that only this place knows.
+pub(super) fn not_here(uri: &Uri) -> Option<&'static str> {
+    let mut names = uri.query()?.split('&').map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
+    let is_object = uri.path().trim_start_matches('/').split_once('/').is_some_and(|(_, key)| !key.is_empty());
+    names.find_map(|name| match NOT_HERE.iter().find(|known| **known == name) {
+        Some(known) => Some(*known),
+        // Buckets have one that `s3s` knows.
+        None if is_object && name == "encryption" => Some("encryption"),
+        None => None,
+    })
+}
+
+/// The answer to a request for such a sub-resource.
+pub(super) fn not_here_response(method: &http::Method, name: &str) -> http::Response<s3s::Body> {
+    let text = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>NotImplemented</Code><Message>S3 {method} ?{name} is \
+         not implemented by the Millrace local cloud</Message></Error>"
+    );
+    let mut response = http::Response::new(s3s::Body::from(text));
+    *response.status_mut() = http::StatusCode::NOT_IMPLEMENTED;
+    response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    response
 }
 
 fn is_chunked(headers: &HeaderMap) -> bool {
@@ -86,13 +158,13 @@ fn plain_headers(parts: &mut Parts) {
     }
 }
 
-fn unwrap<B>(body: B, trailers: Trailers) -> s3s::Body
+fn unwrap<B>(body: B, trailers: Trailers, signer: Option<ChunkSigner>) -> s3s::Body
 where
     B: hyper::body::Body<Data = Bytes> + Send + 'static,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
     let pieces = body.into_data_stream().map_err(StdError::from).boxed();
-    let start = Some((pieces, Decoder::new(), trailers));
+    let start = Some((pieces, Decoder::new(signer), trailers));
     let data = stream::try_unfold(start, |state| async move {
         let Some((mut pieces, mut decoder, trailers)) = state else { return Ok::<_, StdError>(None) };
         match pieces.next().await {
@@ -141,7 +213,23 @@ mod tests {
     use bytes::Bytes;
     use http_body_util::{BodyExt as _, Full};
 
-    use super::{Trailers, admit};
+    use super::{Trailers, admit, not_here};
+
+    #[test]
+    fn sub_resources_that_would_be_taken_for_the_whole_are_told() {
+        for (uri, expected) in [
+            ("/bucket", None),
+            ("/bucket?metadataConfiguration", Some("metadataConfiguration")),
+            ("/bucket/key?renameObject", Some("renameObject")),
+            ("/bucket/key?x-id=PutObject", None),
+            ("/bucket?encryption", None),
+            ("/bucket/?encryption", None),
+            ("/bucket/key?encryption=", Some("encryption")),
+            ("/bucket/abac?prefix=abac", None),
+        ] {
+            assert_eq!(not_here(&uri.parse().unwrap()), expected, "{uri}");
+        }
+    }
 
     #[tokio::test]
     async fn signatures_go_and_bodies_are_unwrapped() {

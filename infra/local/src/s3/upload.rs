@@ -3,13 +3,15 @@
 use std::io;
 
 use futures::StreamExt as _;
+use http::StatusCode;
 use s3s::checksum::ChecksumHasher;
 use s3s::crypto::{Checksum as _, Md5};
 use s3s::dto::{Checksum, StreamingBlob};
-use s3s::{S3Result, s3_error};
+use s3s::{S3Error, S3ErrorCode, S3Result, StdError, s3_error};
 use tokio::io::AsyncWriteExt as _;
 
-use super::front::Trailers;
+use super::chunked::ChunkError;
+use super::front::{HashMismatch, Trailers};
 use super::hex;
 use super::protocol::io_error;
 use super::store::{Store, Temporary};
@@ -48,8 +50,7 @@ pub(super) async fn receive(store: &Store, body: Option<StreamingBlob>, claims: 
     let mut size: u64 = 0;
     if let Some(mut body) = body {
         while let Some(bytes) = body.next().await {
-            let bytes =
-                bytes.map_err(|error| s3_error!(io::Error::other(error), IncompleteBody, "the body broke off"))?;
+            let bytes = bytes.map_err(broken_off)?;
             size = size.saturating_add(bytes.len() as u64);
             if size > MAX_PUT_BYTES {
                 return Err(s3_error!(EntityTooLarge));
@@ -77,6 +78,21 @@ pub(super) async fn receive(store: &Store, body: Option<StreamingBlob>, claims: 
         }
     }
     Ok(Received { file, md5: hex(&md5), checksums })
+}
+
+/// What is said of a body that did not come to its end.
+fn broken_off(error: StdError) -> S3Error {
+    let message = error.to_string();
+    if error.is::<HashMismatch>() {
+        // The crate does not know this one.
+        let mut mismatch = S3Error::with_message(S3ErrorCode::Custom("XAmzContentSHA256Mismatch".into()), message);
+        mismatch.set_status_code(StatusCode::BAD_REQUEST);
+        mismatch
+    } else if error.downcast_ref() == Some(&ChunkError::Signature) {
+        s3_error!(SignatureDoesNotMatch, "{message}")
+    } else {
+        s3_error!(io::Error::other(error), IncompleteBody, "the body broke off")
+    }
 }
 
 /// Computes what the client has sent, or has announced to send behind the body.

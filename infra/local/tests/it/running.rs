@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use millrace::audit::{self, Audit};
+use millrace::cloud::{Doors, STREAM_TRANSITION_DEFAULT};
 use millrace::pipeline::{Options, Pipeline};
 use millrace::{clock, names};
 use tempfile::TempDir;
@@ -29,6 +30,8 @@ pub(crate) fn options(data_dir: &Path) -> Options {
     Options {
         data_dir: data_dir.to_owned(),
         cloud: any,
+        doors: Doors::default(),
+        stream_transition: STREAM_TRANSITION_DEFAULT,
         ingest: any,
         raw_shards: 2,
         screens: SCREENS.into(),

@@ -11,7 +11,7 @@ use crate::wire::{Request, ServiceError};
 
 use super::shard::reshard_failure;
 use super::validate::Checks;
-use super::{StreamRef, change_settings, invalid_argument, limit_exceeded};
+use super::{StreamRef, begin, change_settings, invalid_argument, limit_exceeded};
 
 /// `UpdateShardCount` calls of one stream within 24 hours.
 pub(super) const SCALINGS_MAX: usize = 10;
@@ -89,6 +89,7 @@ pub(super) async fn update_shard_count(store: &Store, request: Request<'_>) -> R
     checks.required_choice("scalingType", input.scaling_type.as_deref(), &[("UNIFORM_SCALING", ())]);
     checks.finish()?;
     let stream = input.stream.find(store)?;
+    let change = begin(&stream)?;
     refuse_on_demand(&stream)?;
     let current = stream.state().open().len();
     let target = checked_target(store, current, target)?;
@@ -104,6 +105,7 @@ pub(super) async fn update_shard_count(store: &Store, request: Request<'_>) -> R
     })
     .await?;
     stream.scale(target).await.map_err(|error| reshard_failure(&stream, &error))?;
+    change.made();
     request.answer(&ShardCountOutput {
         stream_name: stream.name().to_owned(),
         stream_arn: stream.arn(),
@@ -166,6 +168,7 @@ pub(super) async fn update_stream_mode(store: &Store, request: Request<'_>) -> R
     checks.number("warmThroughputMiBps", input.warm_mibps, 0, i64::MAX);
     checks.finish()?;
     let stream = input.stream.find(store)?;
+    let change = begin(&stream)?;
     let mode = mode.unwrap_or(StreamMode::Provisioned);
     let warm_mibps = input.warm_mibps.map(|asked| checked_warm(store, mode, asked)).transpose()?;
     let now_ms = store.clock().now_ms();
@@ -181,6 +184,7 @@ pub(super) async fn update_stream_mode(store: &Store, request: Request<'_>) -> R
     })
     .await?;
     warm_up(&stream, warm_mibps).await?;
+    change.made();
     Ok(Vec::new())
 }
 
@@ -204,6 +208,7 @@ pub(super) async fn update_warm_throughput(store: &Store, request: Request<'_>) 
     let asked = checks.required_number("warmThroughputMiBps", input.warm_mibps, 0, i64::MAX);
     checks.finish()?;
     let stream = input.stream.find(store)?;
+    let change = begin(&stream)?;
     let warm_mibps = checked_warm(store, stream.state().settings.mode, asked)?;
     change_settings(&stream, |settings| {
         settings.warm_mibps = Some(warm_mibps);
@@ -211,6 +216,7 @@ pub(super) async fn update_warm_throughput(store: &Store, request: Request<'_>) 
     })
     .await?;
     warm_up(&stream, Some(warm_mibps)).await?;
+    change.made();
     request.answer(&WarmOutput {
         stream_name: stream.name().to_owned(),
         stream_arn: stream.arn(),
@@ -258,11 +264,13 @@ pub(super) async fn update_max_record_size(store: &Store, request: Request<'_>) 
     let asked = required_record_kib(&mut checks, input.record_kib_max);
     checks.finish()?;
     let stream = input.stream.find(store)?;
+    let change = begin(&stream)?;
     change_settings(&stream, |settings| {
         settings.record_kib_max = asked;
         Ok(())
     })
     .await?;
+    change.made();
     Ok(Vec::new())
 }
 
@@ -287,6 +295,7 @@ pub(super) async fn update_distribution(store: &Store, request: Request<'_>) -> 
     let distribution = checks.required_choice("recordDistributionStrategy", strategy, DISTRIBUTIONS);
     checks.finish()?;
     let stream = input.stream.find(store)?;
+    let change = begin(&stream)?;
     change_settings(&stream, |settings| {
         if settings.mode != StreamMode::OnDemand {
             return Err(invalid_argument("The record distribution strategy is for on-demand streams only."));
@@ -295,5 +304,6 @@ pub(super) async fn update_distribution(store: &Store, request: Request<'_>) -> 
         Ok(())
     })
     .await?;
+    change.made();
     Ok(Vec::new())
 }

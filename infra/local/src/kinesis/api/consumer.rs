@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::kinesis::ACCOUNT;
 use crate::kinesis::description::StreamMode;
 use crate::kinesis::settings::Consumer;
+use crate::kinesis::status::Status;
 use crate::kinesis::store::Store;
 use crate::kinesis::stream::Stream;
 use crate::wire::{Request, ServiceError};
@@ -22,6 +23,8 @@ use super::{StreamRef, change_settings, invalid_argument, limit_exceeded, own_re
 pub(super) const CONSUMERS_MAX: usize = 20;
 /// Consumers of an on-demand stream in an account with a minimum throughput commitment.
 pub(super) const CONSUMERS_ADVANTAGE_MAX: usize = 50;
+/// Consumers of a stream in `CREATING` at once.
+const CREATING_MAX: usize = 5;
 /// Consumers in one page, whatever is asked for.
 const PAGE_MAX: i64 = 100;
 /// What a request may ask for.
@@ -83,7 +86,7 @@ struct ListOutput {
     next_token: Option<String>,
 }
 
-/// Registers a consumer; it is active at once.
+/// Registers a consumer; it is active as soon as it has been `CREATING` for the time that is set.
 pub(super) async fn register(store: &Store, request: Request<'_>) -> Result<Vec<u8>, ServiceError> {
     let input: Input = request.parse()?;
     let mut checks = Checks::default();
@@ -94,12 +97,12 @@ pub(super) async fn register(store: &Store, request: Request<'_>) -> Result<Vec<
         checks.tags("tags", tags);
     }
     checks.finish()?;
-    let stream = input.stream.find(store)?;
-    let now_ms = store.clock().now_ms();
+    let stream = input.stream.find_serving(store)?;
+    let (now_ms, transition_ms) = (store.clock().now_ms(), store.transition_ms());
     let is_advantage = store.account().is_advantage(now_ms);
     let mut consumer = Consumer { created_ms: now_ms, tags: BTreeMap::new(), policy: None };
     tag::add(&mut consumer.tags, input.tags.unwrap_or_default())?;
-    let output = output(&stream, name, &consumer);
+    let output = output(store, (&stream, name), &consumer);
     change_settings(&stream, |settings| {
         let is_wide = is_advantage && settings.mode == StreamMode::OnDemand;
         let consumers_max = if is_wide { CONSUMERS_ADVANTAGE_MAX } else { CONSUMERS_MAX };
@@ -111,6 +114,11 @@ pub(super) async fn register(store: &Store, request: Request<'_>) -> Result<Vec<
         }
         if settings.consumers.len() >= consumers_max {
             return Err(limit_exceeded(format!("Stream {} has {consumers_max} consumers, its limit.", stream.name())));
+        }
+        let creating = settings.consumers.values().filter(|other| other.is_creating(now_ms, transition_ms)).count();
+        if creating >= CREATING_MAX {
+            let message = format!("Stream {} has {CREATING_MAX} consumers in CREATING, its limit.", stream.name());
+            return Err(limit_exceeded(message));
         }
         settings.consumers.insert(name.to_owned(), consumer);
         Ok(())
@@ -137,7 +145,7 @@ pub(super) fn describe(store: &Store, request: Request<'_>) -> Result<Vec<u8>, S
     let (stream, name) = named(store, &request.parse()?)?;
     let state = stream.state();
     let consumer = state.settings.consumers.get(&name).ok_or_else(|| not_found(&stream, &name))?;
-    let consumer = output(&stream, &name, consumer);
+    let consumer = output(store, (&stream, &name), consumer);
     request.answer(&DescribeOutput { consumer_description: ConsumerDescription { consumer, stream_arn: stream.arn() } })
 }
 
@@ -166,7 +174,7 @@ pub(super) fn list(store: &Store, request: Request<'_>) -> Result<Vec<u8>, Servi
     let is_after = |name: &String| after.as_ref().is_none_or(|after| name > after);
     let mut consumers = state.settings.consumers.iter().filter(|(name, _)| is_after(name));
     let given: Vec<ConsumerOutput> =
-        consumers.by_ref().take(page).map(|(name, consumer)| output(&stream, name, consumer)).collect();
+        consumers.by_ref().take(page).map(|(name, consumer)| output(store, (&stream, name), consumer)).collect();
     let next_token = consumers.next().and(given.last()).map(|last| {
         let name = format!("{}/{}", stream.name(), last.consumer_name);
         let token = Token::new(TokenKind::Consumers, store.clock().now_ms(), name);
@@ -231,11 +239,12 @@ fn arn(stream: &Stream, name: &str, consumer: &Consumer) -> String {
     format!("{}/consumer/{name}:{}", stream.arn(), consumer.created_ms.div_euclid(1_000))
 }
 
-fn output(stream: &Stream, name: &str, consumer: &Consumer) -> ConsumerOutput {
+fn output(store: &Store, (stream, name): (&Stream, &str), consumer: &Consumer) -> ConsumerOutput {
+    let is_creating = consumer.is_creating(store.clock().now_ms(), store.transition_ms());
     ConsumerOutput {
         consumer_name: name.to_owned(),
         consumer_arn: arn(stream, name, consumer),
-        consumer_status: "ACTIVE",
+        consumer_status: if is_creating { Status::Creating } else { Status::Active }.name(),
         consumer_creation_timestamp: Timestamp(consumer.created_ms),
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kinesis::description::{StreamMode, parse_shard_id};
 use crate::kinesis::settings::{Distribution, ShardMetric};
+use crate::kinesis::status::Status;
 use crate::kinesis::store::{ACCOUNT_SHARDS_MAX, Store};
 use crate::kinesis::stream::{Stream, StreamState};
 use crate::wire::{Request, ServiceError};
@@ -137,7 +138,9 @@ pub(super) fn describe_stream(store: &Store, request: Request<'_>) -> Result<Vec
         Some(id) => Some(parse_shard_id(id).ok_or_else(|| super::shard_not_found(stream.name(), id))?),
     };
     let state = stream.state();
-    let descriptions = state.shards.iter().map(|shard| &*shard.description);
+    // Until it is whole it has none to show.
+    let is_whole = stream.status() != Status::Creating;
+    let descriptions = state.shards.iter().filter(|_| is_whole).map(|shard| &*shard.description);
     let mut shards = descriptions.filter(|shard| after.is_none_or(|after| shard.number > after));
     let page: Vec<ShardOutput> = shards.by_ref().take(page).map(ShardOutput::new).collect();
     let has_more_shards = shards.next().is_some();
@@ -184,7 +187,7 @@ pub(super) fn summary(stream: &Stream, state: &StreamState) -> StreamSummary {
     StreamSummary {
         stream_name: stream.name().to_owned(),
         stream_arn: stream.arn(),
-        stream_status: "ACTIVE",
+        stream_status: stream.status().name(),
         stream_mode_details: ModeOutput { stream_mode: state.settings.mode },
         stream_creation_timestamp: Timestamp(stream.created_ms()),
     }

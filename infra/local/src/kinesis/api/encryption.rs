@@ -8,7 +8,7 @@ use crate::kinesis::store::Store;
 use crate::wire::{Request, ServiceError};
 
 use super::validate::{Checks, KEY_ID};
-use super::{StreamRef, change_settings, invalid_argument, limit_exceeded};
+use super::{StreamRef, begin, change_settings, invalid_argument, limit_exceeded};
 
 /// Starts, and stops, of one stream within 24 hours.
 const CHANGES_MAX: usize = 25;
@@ -41,6 +41,7 @@ pub(super) async fn start(store: &Store, request: Request<'_>) -> Result<Vec<u8>
     let input: Input = request.parse()?;
     let key_id = input.check()?;
     let stream = input.stream.find(store)?;
+    let change = begin(&stream)?;
     let now_ms = store.clock().now_ms();
     change_settings(&stream, |settings| {
         if settings.encryption_key.as_deref() == Some(key_id) {
@@ -53,6 +54,7 @@ pub(super) async fn start(store: &Store, request: Request<'_>) -> Result<Vec<u8>
         Ok(())
     })
     .await?;
+    change.made();
     Ok(Vec::new())
 }
 
@@ -61,6 +63,7 @@ pub(super) async fn stop(store: &Store, request: Request<'_>) -> Result<Vec<u8>,
     let input: Input = request.parse()?;
     input.check()?;
     let stream = input.stream.find(store)?;
+    let change = begin(&stream)?;
     let now_ms = store.clock().now_ms();
     change_settings(&stream, |settings| {
         if settings.encryption_key.is_none() {
@@ -73,6 +76,7 @@ pub(super) async fn stop(store: &Store, request: Request<'_>) -> Result<Vec<u8>,
         Ok(())
     })
     .await?;
+    change.made();
     Ok(Vec::new())
 }
 

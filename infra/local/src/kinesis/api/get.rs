@@ -122,7 +122,7 @@ pub(super) async fn get_shard_iterator(store: &Store, request: Request<'_>) -> R
     let start = checks.required_choice("shardIteratorType", input.iterator_type.as_deref(), STARTS);
     checks.text("startingSequenceNumber", input.starting_sequence_number.as_deref(), &SEQUENCE_NUMBER);
     checks.finish()?;
-    let stream = input.stream.find(store)?;
+    let stream = input.stream.find_serving(store)?;
     let shard = find_shard(&stream, id)?;
     let now_ms = store.clock().now_ms();
     let starting_point = StartingPoint {

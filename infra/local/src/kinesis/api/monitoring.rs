@@ -9,7 +9,7 @@ use crate::kinesis::store::Store;
 use crate::wire::{Request, ServiceError};
 
 use super::validate::Checks;
-use super::{StreamRef, change_settings};
+use super::{StreamRef, begin, change_settings};
 
 /// All metrics, each with its name; `None` is all of them.
 const METRICS: &[(&str, Option<ShardMetric>)] = &[
@@ -75,12 +75,14 @@ async fn change(
     }
     checks.finish()?;
     let stream = input.stream.find(store)?;
+    let change = begin(&stream)?;
     let (current, desired) = change_settings(&stream, |settings| {
         let current = settings.metrics.clone();
         settings.metrics = combine(&current, &asked);
         Ok((current, settings.metrics.clone()))
     })
     .await?;
+    change.made();
     request.answer(&Output {
         stream_name: stream.name().to_owned(),
         stream_arn: stream.arn(),

@@ -19,7 +19,7 @@ use crate::wire::{Request, ServiceError};
 
 use super::validate::{Checks, HASH_KEY, NAME, PARTITION_KEY, SEQUENCE_NUMBER, STREAM_ARN};
 use super::value::DataInput;
-use super::{dry_run, find_stream, invalid_argument, rate_exceeded, throttled};
+use super::{dry_run, find_stream, invalid_argument, rate_exceeded, serving, throttled};
 
 /// Records in one request.
 pub(in crate::kinesis) const RECORDS_MAX: usize = 500;
@@ -133,7 +133,7 @@ pub(super) async fn put_records(store: &Store, faults: &Faults, request: Request
         sizes.push(check(&mut checks, record, || format!("records.{index}.member."))?);
     }
     checks.finish()?;
-    let stream = find_stream(store, name, arn)?;
+    let stream = serving(find_stream(store, name, arn)?)?;
     let state = stream.state();
     let mut entries = Vec::with_capacity(records.len());
     for (index, (record, bytes)) in (1_usize..).zip(records.iter().zip(sizes)) {
@@ -171,7 +171,7 @@ pub(super) async fn put_record(store: &Store, request: Request<'_>) -> Result<Ve
     };
     let bytes = check(&mut checks, &record, String::new)?;
     checks.finish()?;
-    let stream = find_stream(store, name, arn)?;
+    let stream = serving(find_stream(store, name, arn)?)?;
     let state = stream.state();
     let entry = entry(&state.settings, (&record, bytes), String::new)?;
     if input.dry_run == Some(true) {

@@ -7,7 +7,7 @@ use crate::kinesis::store::Store;
 use crate::wire::{Request, ServiceError};
 
 use super::validate::Checks;
-use super::{StreamRef, change_settings, invalid_argument, io_failure};
+use super::{StreamRef, begin, change_settings, invalid_argument, io_failure};
 
 #[derive(Deserialize)]
 struct Input {
@@ -46,6 +46,7 @@ async fn set(
         )));
     };
     let stream = input.stream.find(store)?;
+    let change = begin(&stream)?;
     let now_ms = store.clock().now_ms();
     change_settings(&stream, |settings| {
         let now = settings.retention_hours;
@@ -58,5 +59,6 @@ async fn set(
     })
     .await?;
     stream.trim(now_ms).await.map_err(|error| io_failure(&error))?;
+    change.made();
     Ok(Vec::new())
 }

@@ -6,6 +6,7 @@ use crate::kinesis::ACCOUNT;
 use crate::kinesis::description::{ShardDescription, parse_shard_id, shard_id};
 use crate::kinesis::hash_key::{HashKey, HashKeyRange};
 use crate::kinesis::sequence::SequenceNumber;
+use crate::kinesis::status::Status;
 use crate::kinesis::store::{SHARDS_MAX, Store};
 use crate::kinesis::stream::Stream;
 use crate::kinesis::stream::reshard::ReshardError;
@@ -16,7 +17,10 @@ use super::filter::{FilterInput, ShardFilter};
 use super::token::{Token, TokenKind};
 use super::validate::{Checks, HASH_KEY, NAME, TOKEN};
 use super::value::Timestamp;
-use super::{StreamRef, invalid_argument, io_failure, limit_exceeded, shard_not_found, stream_not_found};
+use super::{
+    StreamRef, begin, invalid_argument, io_failure, limit_exceeded, log_failure, not_active, shard_not_found,
+    stream_not_found,
+};
 
 /// Shards in one page, as the service caps it whatever is asked.
 const PAGE_MAX: i64 = 1_000;
@@ -140,6 +144,11 @@ type Page = (Stream, Option<u64>, ShardFilter);
 
 fn first_page(store: &Store, input: &ListShardsInput) -> Result<Page, ServiceError> {
     let stream = input.stream.find(store)?;
+    // The shards of a stream that is not whole, or is going, are nobody's business.
+    match stream.status() {
+        Status::Active | Status::Updating => {}
+        status @ (Status::Creating | Status::Deleting) => return Err(not_active(&stream, status)),
+    }
     check_creation(&stream, input.stream_creation)?;
     let after = input.exclusive_start_shard_id.as_deref().map(|id| {
         parse_shard_id(id).ok_or_else(|| invalid_argument(format!("ExclusiveStartShardId {id} is not a shard's.")))
@@ -181,6 +190,7 @@ pub(super) async fn split_shard(store: &Store, request: Request<'_>) -> Result<V
     let at = checks.required_text("newStartingHashKey", input.at.as_deref(), &HASH_KEY);
     checks.finish()?;
     let stream = input.stream.find(store)?;
+    let change = begin(&stream)?;
     refuse_on_demand(&stream)?;
     let number = parse_shard_id(id).ok_or_else(|| shard_not_found(stream.name(), id))?;
     let range = stream.state().shard(number).map(|shard| shard.description.range);
@@ -188,6 +198,7 @@ pub(super) async fn split_shard(store: &Store, request: Request<'_>) -> Result<V
     let at = split_point(&stream, (id, range), at)?;
     check_account(store, 1)?;
     stream.split(number, at).await.map_err(|error| reshard_failure(&stream, &error))?;
+    change.made();
     Ok(Vec::new())
 }
 
@@ -214,6 +225,7 @@ pub(super) async fn merge_shards(store: &Store, request: Request<'_>) -> Result<
     let adjacent = checks.required_text("adjacentShardToMerge", input.adjacent.as_deref(), &NAME);
     checks.finish()?;
     let stream = input.stream.find(store)?;
+    let change = begin(&stream)?;
     refuse_on_demand(&stream)?;
     let number = parse_shard_id(id).ok_or_else(|| shard_not_found(stream.name(), id))?;
     let adjacent_number = parse_shard_id(adjacent).ok_or_else(|| shard_not_found(stream.name(), adjacent))?;
@@ -227,6 +239,7 @@ pub(super) async fn merge_shards(store: &Store, request: Request<'_>) -> Result<
         }
         reshard_failure(&stream, &error)
     })?;
+    change.made();
     Ok(Vec::new())
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kinesis::description::StreamMode;
 use crate::kinesis::settings::{Distribution, Settings};
+use crate::kinesis::status::Status;
 use crate::kinesis::store::{SHARDS_MAX, Store};
 use crate::kinesis::stream::Stream;
 use crate::wire::{Request, ServiceError};
@@ -14,12 +15,14 @@ use super::capacity::{self, DISTRIBUTIONS, MODES, ModeInput, check_account, chec
 use super::describe::{StreamSummary, summary};
 use super::token::{Token, TokenKind};
 use super::validate::{Checks, NAME, TOKEN};
-use super::{StreamRef, invalid_argument, limit_exceeded, store_failure, stream_not_found, tag};
+use super::{StreamRef, invalid_argument, limit_exceeded, not_active, store_failure, stream_not_found, tag};
 
 /// An on-demand stream starts with so many shards.
 const ON_DEMAND_SHARDS: u32 = 4;
 /// On-demand streams in an account.
 pub(super) const ON_DEMAND_STREAMS_MAX: usize = 50;
+/// Streams in `CREATING` at once.
+const CREATING_MAX: usize = 5;
 /// Streams in one page, whatever is asked for.
 const PAGE_MAX: i64 = 100;
 /// What a request may ask for.
@@ -65,7 +68,7 @@ struct ListStreamsOutput {
     next_token: Option<String>,
 }
 
-/// Makes a stream; it is active at once.
+/// Makes a stream; it is active as soon as it has been `CREATING` for the time that is set.
 pub(super) async fn create_stream(store: &Store, request: Request<'_>) -> Result<Vec<u8>, ServiceError> {
     let input: CreateStreamInput = request.parse()?;
     let (settings, distribution) = checked_settings(&input)?;
@@ -116,6 +119,10 @@ fn check_room(store: &Store, mode: StreamMode, shards: usize) -> Result<(), Serv
         return Err(limit_exceeded(format!("This request would exceed the limit of {SHARDS_MAX} shards in a stream.")));
     }
     check_account(store, shards)?;
+    let creating = store.list().iter().filter(|stream| stream.status() == Status::Creating).count();
+    if creating >= CREATING_MAX {
+        return Err(limit_exceeded(format!("The account has {CREATING_MAX} streams in CREATING, its limit.")));
+    }
     let is_on_demand = |stream: &&Stream| stream.state().settings.mode == StreamMode::OnDemand;
     let streams = store.list();
     let on_demand_streams = streams.iter().filter(is_on_demand).count();
@@ -129,6 +136,9 @@ fn check_room(store: &Store, mode: StreamMode, shards: usize) -> Result<(), Serv
 pub(super) async fn delete_stream(store: &Store, request: Request<'_>) -> Result<Vec<u8>, ServiceError> {
     let input: DeleteStreamInput = request.parse()?;
     let stream = input.stream.check_and_find(store)?;
+    if stream.status() == Status::Deleting {
+        return Err(not_active(&stream, Status::Deleting));
+    }
     let consumers = stream.state().settings.consumers.len();
     if consumers > 0 && input.deletes_consumers != Some(true) {
         return Err(ServiceError::client(

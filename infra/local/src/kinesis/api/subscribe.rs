@@ -50,9 +50,14 @@ pub(super) async fn subscribe_to_shard(
     let sequence_number = position.sequence_number.as_deref();
     checks.text("startingPosition.sequenceNumber", sequence_number, &SEQUENCE_NUMBER);
     checks.finish()?;
-    let (stream, _consumer) = consumer::find(store, consumer_arn)?;
-    let shard = find_shard(&stream, shard_id)?;
+    let (stream, name) = consumer::find(store, consumer_arn)?;
     let now_ms = store.clock().now_ms();
+    let state = stream.state();
+    if state.settings.consumers.get(&name).is_some_and(|it| it.is_creating(now_ms, store.transition_ms())) {
+        let message = format!("Consumer {consumer_arn} under account {ACCOUNT} not ACTIVE, instead in state CREATING");
+        return Err(ServiceError::client("ResourceInUseException", message));
+    }
+    let shard = find_shard(&stream, shard_id)?;
     let start = start.unwrap_or(Start::Latest);
     let starting_point = StartingPoint { start, sequence_number, timestamp: position.timestamp };
     let counter = starting_point.counter(&stream, &shard, now_ms).await?;
