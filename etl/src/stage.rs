@@ -14,6 +14,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, PutMode, PutPayload};
 
 use crate::failed::{FailedEvents, FailedEventsError, Failure};
+use crate::metrics::Counts;
 use crate::rows::Rows;
 use crate::{layout, parquet_file};
 
@@ -22,6 +23,7 @@ use crate::{layout, parquet_file};
 pub struct Stager {
     store: Arc<dyn ObjectStore>,
     failed_events: FailedEvents,
+    counts: Arc<Counts>,
 }
 
 /// Why a batch is to be given again, whole. Never because of what a record holds.
@@ -64,7 +66,12 @@ pub struct Staged {
 impl Stager {
     /// Objects go to the lake, failed events to Firehose.
     pub fn new(store: Arc<dyn ObjectStore>, failed_events: FailedEvents) -> Self {
-        Self { store, failed_events }
+        Self { store, failed_events, counts: Arc::default() }
+    }
+
+    /// What was counted, in all clones together.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// Handles a Lambda event. When it returns, every record is in a durable object or a durable failed event, so the
@@ -76,6 +83,7 @@ impl Stager {
         let staged = stage(self.store.as_ref(), &event, now_ms).await?;
         let (events, failed) = (staged.events, staged.failed.len());
         self.failed_events.put(staged.failed).await?;
+        self.counts.add(event.records.len(), events, failed);
         tracing::info!(records = event.records.len(), events, failed, objects = staged.objects.len(), "staged a batch");
         Ok(KinesisEventResponse::default())
     }

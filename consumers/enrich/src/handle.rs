@@ -13,6 +13,7 @@ use kinesis_producer::{Delivery, Producer, Record};
 
 use crate::calculate::{self, Fault};
 use crate::failed::{self, FailedEvents, FailedEventsError};
+use crate::metrics::Counts;
 use crate::screens::Screens;
 
 /// Largest enriched event: a record may have 1 MiB with its partition key (service quota), which has up to 256
@@ -25,6 +26,7 @@ pub struct Enricher {
     screens: Arc<Screens>,
     enriched: Producer,
     failed: FailedEvents,
+    counts: Arc<Counts>,
 }
 
 /// Why a whole batch is to be repeated.
@@ -48,7 +50,12 @@ struct Pending {
 impl Enricher {
     /// An enrichment with its reference data and its two ways out.
     pub fn new(screens: Arc<Screens>, enriched: Producer, failed: FailedEvents) -> Self {
-        Self { screens, enriched, failed }
+        Self { screens, enriched, failed, counts: Arc::default() }
+    }
+
+    /// What was counted, in all clones together.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// Enriches a batch. Returns once every event is durable on the enriched stream or as a failed event, or
@@ -67,6 +74,8 @@ impl Enricher {
                 break; // Everything from here on comes again: work on it now would only make repeats.
             }
         }
+        let events = pending.iter().map(|entry| entry.deliveries.len()).sum();
+        self.counts.add(pending.len(), events, failed_lines.len());
         if !failed_lines.is_empty() {
             tracing::warn!(failed_events = failed_lines.len(), "records became failed events");
             self.failed.put(failed_lines).await?;

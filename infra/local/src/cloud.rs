@@ -12,6 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::athena::Athena;
 use crate::clock::Clock;
+use crate::cloudwatch::{self, CloudWatch, Sampler};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::faults::{FaultError, FaultRule, Faults, action};
 use crate::firehose::Firehose;
@@ -90,6 +91,9 @@ pub enum CloudError {
     /// The delivery streams cannot be opened.
     #[error("cannot open the delivery streams")]
     Firehose(#[source] io::Error),
+    /// The metrics cannot be opened.
+    #[error("cannot open the metrics")]
+    CloudWatch(#[source] io::Error),
     /// The query engine cannot be opened.
     #[error("cannot open the query engine")]
     Athena(#[source] anyhow::Error),
@@ -123,15 +127,28 @@ impl Cloud {
         let store = tokio::task::spawn_blocking(move || Store::open(store_data, clock, is_limited)).await??;
         let s3 = S3::open_with(data.join("s3"), faults.clone(), config.clock.clone()).await?;
         let glue = Glue::open_with(data.join("glue"), faults.clone()).await.map_err(CloudError::Glue)?;
-        let firehose = Firehose::open_with(data.join("firehose"), s3.clone(), faults).await;
+        let firehose = Firehose::open_with(data.join("firehose"), s3.clone(), faults.clone()).await;
         let firehose = firehose.map_err(CloudError::Firehose)?;
         let athena = Athena::open(data.join("athena"), s3.clone(), glue.clone()).await.map_err(CloudError::Athena)?;
+        let cloudwatch = CloudWatch::open(data.join("cloudwatch"), config.clock, faults).await;
+        let cloudwatch = cloudwatch.map_err(CloudError::CloudWatch)?;
+        let sampler = Sampler::new(cloudwatch.clone(), store.clone());
         let lambda = Lambda::new(data, store.clone(), s3.clone(), format!("http://{address}"), config.concurrency);
+        let lambda = lambda.with_metrics(cloudwatch.clone());
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(trim(store.clone())));
         let kinesis = Kinesis::new(store);
         tokio::spawn(stop.clone().run_until_cancelled_owned(action::keep_acting(kinesis.clone())));
-        let services = Arc::new(Services { kinesis, firehose, glue, athena, s3, lambda });
+        let services =
+            Services { kinesis, firehose, glue, athena, s3, lambda, cloudwatch: cloudwatch.clone(), sampler };
+        let services = Arc::new(services);
+        let sampled = Arc::downgrade(&services);
+        let sampling = cloudwatch::keep_sampling(cloudwatch, move || {
+            if let Some(services) = sampled.upgrade() {
+                services.sample();
+            }
+        });
+        tokio::spawn(stop.clone().run_until_cancelled_owned(sampling));
         let server = tokio::spawn(server::serve(listener, Arc::clone(&services), stop.clone()));
         let stop_when_dropped = stop.clone().drop_guard();
         Ok(Self { address, services, server, stop, _stop_when_dropped: stop_when_dropped })
@@ -197,6 +214,10 @@ impl Cloud {
         self.services.athena.shutdown().await;
         self.services.firehose.shutdown().await;
         self.services.glue.shutdown().await;
+        self.services.sample();
+        if let Err(error) = self.services.cloudwatch.flush().await {
+            tracing::error!(%error, "the last metrics could not be written");
+        }
         self.services.kinesis.store().close().await;
     }
 }

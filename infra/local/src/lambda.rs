@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use crate::cloudwatch::{CloudWatch, Counted, Measured};
 use crate::data_dir::DataDir;
 use crate::kinesis::{Store, Stream};
 use crate::s3::S3;
@@ -25,6 +26,7 @@ mod filter;
 mod function;
 mod limits;
 mod mapping;
+mod metrics;
 mod poller;
 mod progress;
 mod shard;
@@ -38,6 +40,7 @@ pub use event_source::{
     RECORD_AGE_MIN, RETRIES_MAX, StartingPosition, TUMBLING_WINDOW_MAX,
 };
 pub use filter::{FILTER_BYTES_MAX, FILTERS_MAX, FilterError, PatternError};
+use function::Host;
 pub use function::{
     Call, Function, FunctionConfig, FunctionError, FunctionStats, InvokeError, Invoked, VARIABLES_BYTES_MAX, VERSION,
 };
@@ -66,6 +69,8 @@ pub struct Lambda {
     /// Held for look-ups and additions only.
     functions: Mutex<Vec<Function>>,
     events: api::Events,
+    /// Where embedded metrics of functions go.
+    cloudwatch: Option<CloudWatch>,
 }
 
 impl Lambda {
@@ -74,7 +79,14 @@ impl Lambda {
     pub fn new(data: Arc<DataDir>, store: Store, s3: S3, endpoint: String, concurrency: usize) -> Self {
         let account = account::Account::new(concurrency, store.clock().clone());
         let (mappings, functions) = (Mutex::default(), Mutex::default());
-        Self { data, store, s3, endpoint, account, mappings, functions, events: api::Events::default() }
+        let events = api::Events::default();
+        Self { data, store, s3, endpoint, account, mappings, functions, events, cloudwatch: None }
+    }
+
+    /// The same, with embedded metrics of functions taken in by `cloudwatch`.
+    pub(crate) fn with_metrics(mut self, cloudwatch: CloudWatch) -> Self {
+        self.cloudwatch = Some(cloudwatch);
+        self
     }
 
     /// Makes a function known. Its first environment is started by its first invocation.
@@ -86,10 +98,9 @@ impl Lambda {
         if self.function(&name).is_some() {
             return Err(FunctionError::Exists { function: name });
         }
-        let (endpoint, account) = (self.endpoint.clone(), self.account.clone());
-        let (clock, log_dir) = (self.store.clock().clone(), self.log_dir());
-        let creating =
-            tokio::task::spawn_blocking(move || Function::create(config, &endpoint, account, clock, &log_dir));
+        let host = Host { endpoint: self.endpoint.clone(), cloudwatch: self.cloudwatch.clone() };
+        let (account, clock, log_dir) = (self.account.clone(), self.store.clock().clone(), self.log_dir());
+        let creating = tokio::task::spawn_blocking(move || Function::create(config, host, account, clock, &log_dir));
         let created = creating.await.map_err(std::io::Error::other);
         let function = created.map_err(|source| FunctionError::Log { function: name.clone(), source })??;
         let mut functions = self.functions();
@@ -172,6 +183,11 @@ impl Lambda {
     /// The limits that are held, and how much of each is used.
     pub(crate) fn limits(&self) -> Vec<crate::limits::LimitUse> {
         limits::limits(self)
+    }
+
+    /// Counts since the start, and what was measured since the last call of this, by the names of the metrics.
+    pub(crate) fn metrics(&self) -> (Vec<Counted>, Vec<Measured>) {
+        metrics::metrics(self)
     }
 
     /// Stops all mappings after their invocations in flight, then ends all environments.

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::athena::Athena;
+use crate::cloudwatch::{self, CloudWatch, Sampler};
 use crate::faults::{Fate, FaultService};
 use crate::firehose::Firehose;
 use crate::glue::Glue;
@@ -51,6 +52,11 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// The pause after a connection that could not be accepted, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How a request of Smithy RPC v2 with CBOR is told.
+const RPC_PROTOCOL: &str = "smithy-protocol";
+const RPC_CBOR: &str = "rpc-v2-cbor";
+const RPC_CONTENT_TYPE: &str = "application/cbor";
+
 type Body = UnsyncBoxBody<Bytes, BrokenBody>;
 
 /// An answer's body broke off while it was read from the disk.
@@ -72,6 +78,15 @@ pub(crate) struct Services {
     pub(crate) athena: Athena,
     pub(crate) s3: S3,
     pub(crate) lambda: Lambda,
+    pub(crate) cloudwatch: CloudWatch,
+    pub(crate) sampler: Sampler,
+}
+
+impl Services {
+    /// Turns what the services counted into metrics.
+    pub(crate) fn sample(&self) {
+        self.sampler.sample(&self.lambda, &self.firehose);
+    }
 }
 
 /// What all connections share.
@@ -138,6 +153,9 @@ impl Door {
         let target = request.headers().get("x-amz-target").map(HeaderValue::as_bytes);
         let Some(target) = target else {
             let path = request.uri().path();
+            if let Some(target) = rpc_target(path, request.headers()) {
+                return Ok(rpc_response(self.answer_service(target, request).await));
+            }
             if path.starts_with(admin::PREFIX) {
                 return Ok(self.answer_admin(request).await);
             }
@@ -221,6 +239,12 @@ impl Door {
             (Some(("Kinesis_20131202", operation)), _) => {
                 services.kinesis.answer(operation, wire::Request { protocol, body: &body }).await
             }
+            (Some((cloudwatch::TARGET, operation)), _) => {
+                if !operation.starts_with("Put") {
+                    services.sample();
+                }
+                services.cloudwatch.call(operation, wire::Request { protocol, body: &body }).await.map(Answer::Whole)
+            }
             (target, Protocol::Json) => self.answer_json(target, &body).await.map(Answer::Whole),
             (_, Protocol::Cbor) => {
                 let message = format!("{target} is served in JSON, not in CBOR.");
@@ -299,9 +323,32 @@ fn check_method(method: &Method) -> Result<(), ServiceError> {
     Err(ServiceError::client("UnknownOperationException", format!("{method} is not POST")))
 }
 
+/// The target of a request of Smithy RPC v2, which names service and operation in its path.
+fn rpc_target(path: &str, headers: &HeaderMap) -> Option<String> {
+    let (service, operation) = path.strip_prefix("/service/")?.split_once("/operation/")?;
+    let is_rpc = headers.get(RPC_PROTOCOL).is_some_and(|value| value == RPC_CBOR);
+    is_rpc.then(|| format!("{service}.{operation}"))
+}
+
+/// The answer of a service that once spoke the query protocol: clients know its errors by their older names.
+fn rpc_response(mut response: Response<Body>) -> Response<Body> {
+    let headers = response.headers_mut();
+    if let Some(code) = headers.get("x-amzn-errortype").and_then(|code| code.to_str().ok()) {
+        let sender = if code.ends_with("Fault") { "Receiver" } else { "Sender" };
+        let older = format!("{};{sender}", code.trim_end_matches("Exception"));
+        if let Ok(older) = HeaderValue::from_str(&older) {
+            headers.insert("x-amzn-query-error", older);
+        }
+    }
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(RPC_CONTENT_TYPE));
+    headers.insert(RPC_PROTOCOL, HeaderValue::from_static(RPC_CBOR));
+    response
+}
+
 /// CBOR says so; whatever says nothing, or anything else, is taken for JSON.
 fn protocol_of(content_type: Option<&HeaderValue>) -> Protocol {
-    let is_cbor = content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/x-amz-cbor"));
+    let is_cbor = content_type
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/x-amz-cbor") || value == RPC_CONTENT_TYPE);
     if is_cbor { Protocol::Cbor } else { Protocol::Json }
 }
 

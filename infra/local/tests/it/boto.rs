@@ -29,7 +29,7 @@ async fn every_operation_through_boto3() {
 }
 
 /// A Python that has boto3 with all that the script calls.
-async fn python_with_boto3() -> Option<PathBuf> {
+pub(crate) async fn python_with_boto3() -> Option<PathBuf> {
     let system = PathBuf::from("python3");
     if has_boto3(&system).await {
         return Some(system);

@@ -13,6 +13,8 @@ mod isolated;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod running;
 #[cfg(test)]
 mod tidy;
