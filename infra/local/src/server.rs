@@ -220,11 +220,15 @@ impl Door {
             Ok(()) => self.answer_target(&target, request, protocol).await,
             Err(error) => Err(error),
         };
-        match result {
+        let mut response = match result {
             Ok(Answer::Whole(body)) => response(Ok(body), protocol, content_type),
             Ok(Answer::Events(subscription)) => events_response(*subscription),
             Err(error) => response(Err(error), protocol, content_type),
+        };
+        if target.starts_with(cloudwatch::TARGET) {
+            add_older_code(response.headers_mut());
         }
+        response
     }
 
     async fn answer_target(
@@ -330,19 +334,21 @@ fn rpc_target(path: &str, headers: &HeaderMap) -> Option<String> {
     is_rpc.then(|| format!("{service}.{operation}"))
 }
 
-/// The answer of a service that once spoke the query protocol: clients know its errors by their older names.
 fn rpc_response(mut response: Response<Body>) -> Response<Body> {
     let headers = response.headers_mut();
-    if let Some(code) = headers.get("x-amzn-errortype").and_then(|code| code.to_str().ok()) {
-        let sender = if code.ends_with("Fault") { "Receiver" } else { "Sender" };
-        let older = format!("{};{sender}", code.trim_end_matches("Exception"));
-        if let Ok(older) = HeaderValue::from_str(&older) {
-            headers.insert("x-amzn-query-error", older);
-        }
-    }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(RPC_CONTENT_TYPE));
     headers.insert(RPC_PROTOCOL, HeaderValue::from_static(RPC_CBOR));
     response
+}
+
+/// An error of a service that once spoke the query protocol: clients know it by its older name.
+fn add_older_code(headers: &mut HeaderMap) {
+    let Some(code) = headers.get("x-amzn-errortype").and_then(|code| code.to_str().ok()) else { return };
+    let sender = if code.ends_with("Fault") { "Receiver" } else { "Sender" };
+    let older = format!("{};{sender}", code.trim_end_matches("Exception"));
+    if let Ok(older) = HeaderValue::from_str(&older) {
+        headers.insert("x-amzn-query-error", older);
+    }
 }
 
 /// CBOR says so; whatever says nothing, or anything else, is taken for JSON.

@@ -55,6 +55,6 @@ assert isinstance(result["Timestamps"][0], datetime.datetime), result
 try:
     metrics.put_metric_data(Namespace="AWS/Lambda", MetricData=[{"MetricName": "m", "Value": 1}])
     raise AssertionError("a service's own namespace is taken")
-except metrics.exceptions.InvalidParameterValueException as error:
+except metrics.exceptions.ClientError as error:
     assert "Namespace" in str(error), error
 print("CloudWatch: PutMetricData, GetMetricStatistics, ListMetrics, GetMetricData")
