@@ -15,6 +15,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, PutMode, PutPayload};
 
 use crate::failed::{FailedEvents, FailedEventsError, Failure};
+use crate::metrics::Counts;
 use crate::rows::Rows;
 use crate::{layout, parquet_file};
 
@@ -29,6 +30,7 @@ pub struct Stager {
     failed_events: FailedEvents,
     claim_checks: Option<ClaimChecks>,
     large_bytes_max: usize,
+    counts: Arc<Counts>,
 }
 
 /// Why a batch is to be given again, whole. Never because of what a record holds.
@@ -94,13 +96,18 @@ struct Batch<'b> {
 impl Stager {
     /// Objects go to the lake, failed events to Firehose.
     pub fn new(store: Arc<dyn ObjectStore>, failed_events: FailedEvents) -> Self {
-        Self { store, failed_events, claim_checks: None, large_bytes_max: LARGE_BYTES_MAX }
+        Self { store, failed_events, claim_checks: None, large_bytes_max: LARGE_BYTES_MAX, counts: Arc::default() }
     }
 
     /// With the bucket of events that are larger than a record.
     #[must_use]
     pub fn with_claim_checks(self, claim_checks: Option<ClaimChecks>) -> Self {
         Self { claim_checks, ..self }
+    }
+
+    /// What was counted, in all clones together.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// Handles a Lambda event. When it returns, every record is in a durable object or a durable failed event, so the
@@ -112,6 +119,7 @@ impl Stager {
         let staged = self.stage(&event, now_ms).await?;
         let (events, failed) = (staged.events, staged.failures);
         self.failed_events.put(staged.failed).await?;
+        self.counts.add(event.records.len(), events, failed);
         tracing::info!(records = event.records.len(), events, failed, objects = staged.objects.len(), "staged a batch");
         Ok(KinesisEventResponse::default())
     }

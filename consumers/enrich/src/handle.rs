@@ -16,6 +16,7 @@ use kinesis_producer::{Delivery, Producer, Record};
 
 use crate::calculate::{self, Fault};
 use crate::failed::{self, FailedEvents, FailedEventsError};
+use crate::metrics::Counts;
 use crate::screens::Screens;
 
 /// Largest enriched event: a record may have 1 MiB with its partition key (service quota), which has up to 256
@@ -29,6 +30,7 @@ pub struct Enricher {
     enriched: Producer,
     failed: FailedEvents,
     claim_checks: Option<ClaimChecks>,
+    counts: Arc<Counts>,
 }
 
 /// What becomes of one user record.
@@ -62,7 +64,7 @@ struct Pending {
 impl Enricher {
     /// An enrichment with its reference data and its two ways out.
     pub fn new(screens: Arc<Screens>, enriched: Producer, failed: FailedEvents) -> Self {
-        Self { screens, enriched, failed, claim_checks: None }
+        Self { screens, enriched, failed, claim_checks: None, counts: Arc::default() }
     }
 
     /// With the bucket of events that are larger than a record: those of the raw stream are read from it, those for the
@@ -70,6 +72,11 @@ impl Enricher {
     #[must_use]
     pub fn with_claim_checks(self, claim_checks: Option<ClaimChecks>) -> Self {
         Self { claim_checks, ..self }
+    }
+
+    /// What was counted, in all clones together.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// Enriches a batch. Returns once every event is durable on the enriched stream or as a failed event, or
@@ -88,6 +95,8 @@ impl Enricher {
                 break; // Everything from here on comes again: work on it now would only make repeats.
             }
         }
+        let events = pending.iter().map(|entry| entry.deliveries.len()).sum();
+        self.counts.add(pending.len(), events, failed_lines.len());
         if !failed_lines.is_empty() {
             tracing::warn!(failed_events = failed_lines.len(), "records became failed events");
             self.failed.put(failed_lines).await?;

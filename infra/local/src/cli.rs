@@ -33,6 +33,8 @@ const EXAMPLES: &str = "Examples:
   millrace query 'SELECT count(*) FROM ad_requests'
   millrace report --list
   millrace audit
+  millrace limits                            which limit is nearest
+  millrace fault throttle --probability 0.1 --seconds 60
   aws --endpoint-url http://127.0.0.1:4566 kinesis list-streams";
 
 /// Subcommands.

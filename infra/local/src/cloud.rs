@@ -12,6 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::athena::Athena;
 use crate::clock::Clock;
+use crate::cloudwatch::{self, CloudWatch, Sampler};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::faults::{FaultError, FaultRule, Faults, action};
 use crate::firehose::Firehose;
@@ -122,6 +123,9 @@ pub enum CloudError {
     /// The secrets and parameters cannot be opened.
     #[error("cannot open the secrets and parameters")]
     Vault(#[source] io::Error),
+    /// The metrics cannot be opened.
+    #[error("cannot open the metrics")]
+    CloudWatch(#[source] io::Error),
     /// The query engine cannot be opened.
     #[error("cannot open the query engine")]
     Athena(#[source] anyhow::Error),
@@ -173,19 +177,32 @@ impl Cloud {
         store.set_transition_time(config.stream_transition);
         let s3 = S3::open_with(data.join("s3"), faults.clone(), config.clock.clone()).await?;
         let glue = Glue::open_with(data.join("glue"), faults.clone()).await.map_err(CloudError::Glue)?;
-        let firehose = Firehose::open_with(data.join("firehose"), s3.clone(), faults).await;
+        let firehose = Firehose::open_with(data.join("firehose"), s3.clone(), faults.clone()).await;
         let firehose = firehose.map_err(CloudError::Firehose)?;
         let vault_dir = data.join("vault");
         let vault = tokio::task::spawn_blocking(|| Vault::open(vault_dir)).await?.map_err(CloudError::Vault)?;
         let athena = Athena::open(data.join("athena"), s3.clone(), glue.clone()).await.map_err(CloudError::Athena)?;
+        let cloudwatch = CloudWatch::open(data.join("cloudwatch"), config.clock, faults).await;
+        let cloudwatch = cloudwatch.map_err(CloudError::CloudWatch)?;
+        let sampler = Sampler::new(cloudwatch.clone(), store.clone());
         let lambda = Lambda::new(data, store.clone(), s3.clone(), format!("http://{address}"), config.concurrency);
+        let lambda = lambda.with_metrics(cloudwatch.clone());
         let guard = Guard { keys: config.doors.keys };
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(trim(store.clone())));
         let kinesis = Kinesis::new(store);
         let kinesis = if config.call_rates { kinesis.with_call_rates() } else { kinesis };
         tokio::spawn(stop.clone().run_until_cancelled_owned(action::keep_acting(kinesis.clone())));
-        let services = Arc::new(Services { kinesis, firehose, glue, athena, s3, lambda, vault });
+        let services =
+            Services { kinesis, firehose, glue, athena, s3, lambda, vault, cloudwatch: cloudwatch.clone(), sampler };
+        let services = Arc::new(services);
+        let sampled = Arc::downgrade(&services);
+        let sampling = cloudwatch::keep_sampling(cloudwatch, move || {
+            if let Some(services) = sampled.upgrade() {
+                services.sample();
+            }
+        });
+        tokio::spawn(stop.clone().run_until_cancelled_owned(sampling));
         let server = tokio::spawn(server::serve(listeners, Arc::clone(&services), guard, stop.clone()));
         let stop_when_dropped = stop.clone().drop_guard();
         Ok(Self { address, https, services, server, stop, _stop_when_dropped: stop_when_dropped })
@@ -261,6 +278,10 @@ impl Cloud {
         self.services.athena.shutdown().await;
         self.services.firehose.shutdown().await;
         self.services.glue.shutdown().await;
+        self.services.sample();
+        if let Err(error) = self.services.cloudwatch.flush().await {
+            tracing::error!(%error, "the last metrics could not be written");
+        }
         self.services.kinesis.store().close().await;
     }
 }

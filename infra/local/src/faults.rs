@@ -116,6 +116,16 @@ impl Armed {
         }
     }
 
+    fn function_fate(&self) -> FunctionFate {
+        if self.rule.kind == FaultKind::Duplicate {
+            FunctionFate::Duplicate
+        } else if self.rule.kind == FaultKind::Kill {
+            FunctionFate::Kill(self.delay())
+        } else {
+            FunctionFate::Freeze(self.delay())
+        }
+    }
+
     fn delay(&self) -> Duration {
         Duration::from_millis(self.rule.delay_ms)
     }
@@ -175,11 +185,7 @@ impl Faults {
         for armed in self.rules().iter_mut() {
             let is_meant = armed.rule.kind.family() == Family::Function && armed.rule.means_name(function);
             if armed.strikes(is_meant, now_ms) {
-                return Some(match armed.rule.kind == FaultKind::Duplicate {
-                    true => FunctionFate::Duplicate,
-                    false if armed.rule.kind == FaultKind::Kill => FunctionFate::Kill(armed.delay()),
-                    false => FunctionFate::Freeze(armed.delay()),
-                });
+                return Some(armed.function_fate());
             }
         }
         None

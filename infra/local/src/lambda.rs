@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use crate::cloudwatch::{CloudWatch, Counted, Measured};
 use crate::data_dir::DataDir;
 use crate::kinesis::{Store, Stream};
 use crate::s3::S3;
@@ -27,6 +28,7 @@ mod filter;
 mod function;
 mod limits;
 mod mapping;
+mod metrics;
 mod poller;
 mod progress;
 mod shard;
@@ -40,6 +42,7 @@ pub use event_source::{
     RECORD_AGE_MIN, RETRIES_MAX, StartingPosition, TUMBLING_WINDOW_MAX,
 };
 pub use filter::{FILTER_BYTES_MAX, FILTERS_MAX, FilterError, PatternError};
+use function::Host;
 pub use function::{
     Call, Function, FunctionConfig, FunctionError, FunctionStats, InvokeError, Invoked, VARIABLES_BYTES_MAX, VERSION,
 };
@@ -70,6 +73,8 @@ pub struct Lambda {
     events: api::Events,
     /// What clients defined; one change at a time.
     definitions: tokio::sync::Mutex<api::mappings::Definitions>,
+    /// Where embedded metrics of functions go.
+    cloudwatch: Option<CloudWatch>,
 }
 
 impl Lambda {
@@ -79,7 +84,14 @@ impl Lambda {
         let account = account::Account::new(concurrency, store.clock().clone());
         let (mappings, functions) = (Mutex::default(), Mutex::default());
         let (events, definitions) = (api::Events::default(), tokio::sync::Mutex::default());
-        Self { data, store, s3, endpoint, account, mappings, functions, events, definitions }
+        let cloudwatch = None;
+        Self { data, store, s3, endpoint, account, mappings, functions, events, definitions, cloudwatch }
+    }
+
+    /// The same, with embedded metrics of functions taken in by `cloudwatch`.
+    pub(crate) fn with_metrics(mut self, cloudwatch: CloudWatch) -> Self {
+        self.cloudwatch = Some(cloudwatch);
+        self
     }
 
     /// Makes a function known. Its first environment is started by its first invocation.
@@ -91,10 +103,9 @@ impl Lambda {
         if self.function(&name).is_some() {
             return Err(FunctionError::Exists { function: name });
         }
-        let (endpoint, account) = (self.endpoint.clone(), self.account.clone());
-        let (clock, log_dir) = (self.store.clock().clone(), self.log_dir());
-        let creating =
-            tokio::task::spawn_blocking(move || Function::create(config, &endpoint, account, clock, &log_dir));
+        let host = Host { endpoint: self.endpoint.clone(), cloudwatch: self.cloudwatch.clone() };
+        let (account, clock, log_dir) = (self.account.clone(), self.store.clock().clone(), self.log_dir());
+        let creating = tokio::task::spawn_blocking(move || Function::create(config, host, account, clock, &log_dir));
         let created = creating.await.map_err(std::io::Error::other);
         let function = created.map_err(|source| FunctionError::Log { function: name.clone(), source })??;
         {
@@ -180,6 +191,11 @@ impl Lambda {
     /// The limits that are held, and how much of each is used.
     pub(crate) fn limits(&self) -> Vec<crate::limits::LimitUse> {
         limits::limits(self)
+    }
+
+    /// Counts since the start, and what was measured since the last call of this, by the names of the metrics.
+    pub(crate) fn metrics(&self) -> (Vec<Counted>, Vec<Measured>) {
+        metrics::metrics(self)
     }
 
     /// Stops all mappings after their invocations in flight, then ends all environments.

@@ -1,7 +1,7 @@
 //! The local cloud, and the whole pipeline on it.
 //!
 //! The local cloud is the AWS services that the pipeline uses, on one loopback port, durable and with their limits:
-//! [`cloud`] starts it, [`kinesis`], [`firehose`], [`s3`], [`glue`], [`athena`] and [`lambda`] are its services.
+//! [`cloud`] starts it, [`kinesis`], [`firehose`], [`s3`], [`glue`], [`athena`], [`lambda`] and [`cloudwatch`] are its services.
 //! [`limits`] says how near each of their limits is, [`faults`] makes them fail. [`pipeline`] runs every stage on it. The
 //! `millrace` command is [`cli`] (what is typed), [`demo`], [`up`], [`ask`], [`audit`], and the `command` of [`faults`] and
 //! of [`limits`].
@@ -15,6 +15,7 @@ pub mod cli;
 pub mod clients;
 pub mod clock;
 pub mod cloud;
+pub mod cloudwatch;
 pub mod command;
 pub mod data_dir;
 pub mod demo;

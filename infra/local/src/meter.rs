@@ -50,6 +50,7 @@ pub(crate) struct Rate {
     current: u64,
     before: u64,
     peak: Peak,
+    total: u64,
 }
 
 impl Rate {
@@ -61,6 +62,7 @@ impl Rate {
             (self.second, self.current) = (second, 0);
         }
         self.current = self.current.saturating_add(amount);
+        self.total = self.total.saturating_add(amount);
         self.peak.note(self.current, now_ms);
     }
 
@@ -73,6 +75,11 @@ impl Rate {
         };
         Reading { now, peak: self.peak.get(now_ms) }
     }
+
+    /// All since the start.
+    pub(crate) fn total(&self) -> u64 {
+        self.total
+    }
 }
 
 /// Sizes of single things, each held against its limit: the last one, the largest, and how many were over.
@@ -81,6 +88,26 @@ pub(crate) struct Sizes {
     last: u64,
     peak: Peak,
     over: u64,
+    /// Since the last time that they were taken.
+    since: Summary,
+}
+
+/// How many there were, their sum, the least and the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Summary {
+    pub(crate) count: u64,
+    pub(crate) sum: u64,
+    pub(crate) min: u64,
+    pub(crate) max: u64,
+}
+
+impl Summary {
+    fn add(&mut self, value: u64) {
+        self.min = if self.count == 0 { value } else { self.min.min(value) };
+        self.max = self.max.max(value);
+        self.count += 1;
+        self.sum = self.sum.saturating_add(value);
+    }
 }
 
 impl Sizes {
@@ -89,6 +116,12 @@ impl Sizes {
         self.last = count(size);
         self.peak.note(self.last, now_ms);
         self.over += u64::from(size > limit);
+        self.since.add(self.last);
+    }
+
+    /// What was noted since the last call of this.
+    pub(crate) fn take(&mut self) -> Summary {
+        std::mem::take(&mut self.since)
     }
 
     /// The last and the largest.
@@ -145,6 +178,7 @@ mod tests {
         check(4_000, 0, 10);
         check(DAY_MS, 0, 0);
         rate.add(1, 500);
+        assert_eq!(rate.total(), 14);
         assert_eq!(rate.read(600), Reading { now: 1, peak: 10 }, "a clock that goes back begins a second anew");
     }
 
@@ -155,6 +189,8 @@ mod tests {
             sizes.note(size, 100, 0);
         }
         assert_eq!((sizes.read(0), sizes.over()), (Reading { now: 50, peak: 101 }, 1));
+        assert_eq!(sizes.take(), Summary { count: 3, sum: 161, min: 10, max: 101 });
+        assert_eq!(sizes.take(), Summary::default());
     }
 
     #[test]

@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::athena::Athena;
 use crate::clock;
+use crate::cloudwatch::{self, CloudWatch, Sampler};
 use crate::faults::{Fate, FaultService};
 use crate::firehose::Firehose;
 use crate::glue::Glue;
@@ -47,6 +48,11 @@ const JSON_BODIES_KIB_MAX: usize = 512 * 1_024;
 /// Senders that are slower with their headers or with a JSON body are cut off.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How a request of Smithy RPC v2 with CBOR is told.
+const RPC_PROTOCOL: &str = "smithy-protocol";
+const RPC_CBOR: &str = "rpc-v2-cbor";
+const RPC_CONTENT_TYPE: &str = "application/cbor";
+
 type Body = UnsyncBoxBody<Bytes, BrokenBody>;
 
 /// An answer's body broke off while it was read from the disk.
@@ -69,6 +75,15 @@ pub(crate) struct Services {
     pub(crate) s3: S3,
     pub(crate) lambda: Lambda,
     pub(crate) vault: Vault,
+    pub(crate) cloudwatch: CloudWatch,
+    pub(crate) sampler: Sampler,
+}
+
+impl Services {
+    /// Turns what the services counted into metrics.
+    pub(crate) fn sample(&self) {
+        self.sampler.sample(&self.lambda, &self.firehose);
+    }
 }
 
 /// What all connections share.
@@ -97,6 +112,9 @@ impl Door {
         let target = request.headers().get("x-amz-target").map(HeaderValue::as_bytes);
         let Some(target) = target else {
             let path = request.uri().path();
+            if let Some(target) = rpc_target(path, request.headers()) {
+                return Ok(rpc_response(self.answer_service(target, request).await));
+            }
             if path.starts_with(admin::PREFIX) {
                 return Ok(self.answer_admin(request).await);
             }
@@ -164,11 +182,15 @@ impl Door {
             Ok(()) => self.answer_target(&target, request, protocol).await,
             Err(error) => Err(error),
         };
-        match result {
+        let mut response = match result {
             Ok(Answer::Whole(body)) => response(Ok(body), protocol, content_type),
             Ok(Answer::Events(subscription)) => events_response(*subscription),
             Err(error) => response(Err(error), protocol, content_type),
+        };
+        if target.starts_with(cloudwatch::TARGET) {
+            add_older_code(response.headers_mut());
         }
+        response
     }
 
     async fn answer_target(
@@ -184,6 +206,12 @@ impl Door {
         match (target.split_once('.'), protocol) {
             (Some(("Kinesis_20131202", operation)), _) => {
                 services.kinesis.answer(operation, wire::Request { protocol, body: &body }).await
+            }
+            (Some((cloudwatch::TARGET, operation)), _) => {
+                if !operation.starts_with("Put") {
+                    services.sample();
+                }
+                services.cloudwatch.call(operation, wire::Request { protocol, body: &body }).await.map(Answer::Whole)
             }
             (target, Protocol::Json) => self.answer_json(target, &body).await.map(Answer::Whole),
             (_, Protocol::Cbor) => {
@@ -286,9 +314,34 @@ fn check_method(method: &Method) -> Result<(), ServiceError> {
     Err(ServiceError::client("UnknownOperationException", format!("{method} is not POST")))
 }
 
+/// The target of a request of Smithy RPC v2, which names service and operation in its path.
+fn rpc_target(path: &str, headers: &HeaderMap) -> Option<String> {
+    let (service, operation) = path.strip_prefix("/service/")?.split_once("/operation/")?;
+    let is_rpc = headers.get(RPC_PROTOCOL).is_some_and(|value| value == RPC_CBOR);
+    is_rpc.then(|| format!("{service}.{operation}"))
+}
+
+fn rpc_response(mut response: Response<Body>) -> Response<Body> {
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(RPC_CONTENT_TYPE));
+    headers.insert(RPC_PROTOCOL, HeaderValue::from_static(RPC_CBOR));
+    response
+}
+
+/// An error of a service that once spoke the query protocol: clients know it by its older name.
+fn add_older_code(headers: &mut HeaderMap) {
+    let Some(code) = headers.get("x-amzn-errortype").and_then(|code| code.to_str().ok()) else { return };
+    let sender = if code.ends_with("Fault") { "Receiver" } else { "Sender" };
+    let older = format!("{};{sender}", code.trim_end_matches("Exception"));
+    if let Ok(older) = HeaderValue::from_str(&older) {
+        headers.insert("x-amzn-query-error", older);
+    }
+}
+
 /// CBOR says so; whatever says nothing, or anything else, is taken for JSON.
 fn protocol_of(content_type: Option<&HeaderValue>) -> Protocol {
-    let is_cbor = content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/x-amz-cbor"));
+    let is_cbor = content_type
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/x-amz-cbor") || value == RPC_CONTENT_TYPE);
     if is_cbor { Protocol::Cbor } else { Protocol::Json }
 }
 

@@ -40,7 +40,7 @@ pub fn logging(format: LogFormat) -> anyhow::Result<()> {
     let builder = tracing_subscriber::fmt().with_env_filter(filter);
     let started = match format {
         LogFormat::Text => builder.with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Json => builder.json().with_ansi(false).try_init(),
     };
     started.map_err(|error| anyhow::anyhow!(error).context("start the log"))
 }

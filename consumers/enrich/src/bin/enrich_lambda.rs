@@ -17,7 +17,7 @@ use enrich::{Config, Enricher};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    lambda_runtime::tracing::init_default_subscriber();
+    log_json();
     let vars: Vec<(String, String)> = std::env::vars().collect();
     let config = Config::from_vars(vars.clone())?;
     let screens = Arc::new(read_screens(&config, vars.clone()).await?);
@@ -32,9 +32,30 @@ async fn main() -> anyhow::Result<()> {
     let enricher = Enricher::new(screens, producer, failed).with_claim_checks(claim_checks);
     let handler = |event: LambdaEvent<KinesisEvent>| {
         let enricher = enricher.clone();
-        async move { enricher.handle(event.payload, now_ms()).await.map_err(lambda_runtime::Error::from) }
+        async move {
+            let handled = enricher.handle(event.payload, now_ms()).await;
+            print_metrics(enricher.counts().take_line(now_ms()));
+            handled.map_err(lambda_runtime::Error::from)
+        }
     };
     lambda_runtime::run(service_fn(handler)).await.map_err(anyhow::Error::from_boxed)
+}
+
+/// One JSON object a line on standard output, whatever the function's log format is; `RUST_LOG` filters it.
+fn log_json() {
+    use lambda_runtime::tracing::subscriber::{EnvFilter, fmt};
+    let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
+    fmt().json().with_ansi(false).with_env_filter(filter).init();
+}
+
+/// Embedded metrics stand on a line of their own.
+fn print_metrics(line: Option<String>) {
+    if let Some(line) = line {
+        #[expect(clippy::print_stdout, reason = "Lambda reads embedded metrics from standard output")]
+        {
+            println!("{line}");
+        }
+    }
 }
 
 async fn read_screens(config: &Config, vars: Vec<(String, String)>) -> anyhow::Result<Screens> {

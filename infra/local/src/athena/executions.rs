@@ -107,6 +107,9 @@ pub(super) struct Taken {
     pub(super) is_new: bool,
 }
 
+/// A use, and how many were refused.
+pub(super) type Used = (Reading, u64);
+
 #[derive(Debug, Default)]
 pub(super) struct Executions {
     by_id: HashMap<String, Execution>,
@@ -165,7 +168,7 @@ impl Executions {
     }
 
     /// Queries queued or running, with those refused; and the sizes of queries.
-    pub(super) fn usage(&mut self, now_ms: i64) -> ((Reading, u64), (Reading, u64)) {
+    pub(super) fn usage(&mut self, now_ms: i64) -> (Used, Used) {
         let active = self.count_active();
         self.active.set(active, now_ms);
         ((self.active.read(now_ms), self.refused), (self.query_bytes.read(now_ms), self.query_bytes.over()))

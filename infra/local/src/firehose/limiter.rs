@@ -36,7 +36,9 @@ struct Used {
     requests: Rate,
     records: Rate,
     bytes: Rate,
+    /// Requests, and their records.
     throttled: u64,
+    records_throttled: u64,
     batch_records: Sizes,
     batch_bytes: Sizes,
     record_bytes: Sizes,
@@ -66,6 +68,7 @@ impl Limiter {
         let has_room = self.requests.holds(1) && self.records.holds(records) && self.bytes.holds(bytes);
         if !has_room {
             self.used.throttled += 1;
+            self.used.records_throttled += count(put.records);
             return false;
         }
         self.requests.take(1);
@@ -75,6 +78,11 @@ impl Limiter {
         self.used.records.add(count(put.records), now_ms);
         self.used.bytes.add(count(put.bytes), now_ms);
         true
+    }
+
+    /// Records and bytes that came in, and records that were throttled, since the start.
+    pub(super) fn totals(&self) -> (u64, u64, u64) {
+        (self.used.records.total(), self.used.bytes.total(), self.used.records_throttled)
     }
 
     /// The limits of the stream of this name.
@@ -129,6 +137,7 @@ mod tests {
         let limits = limiter.limits("s", 0);
         let find = |name: &str| limits.iter().find(|limit| limit.limit == name).unwrap();
         assert_eq!((find("bytes a second").used_permille, find("bytes a second").refused), (800, Some(1)));
+        assert_eq!(limiter.totals(), (2, 4 << 20, 2));
         assert_eq!((find("bytes of a record").peak, find("records of a batch").peak), (600_000, 2));
     }
 }

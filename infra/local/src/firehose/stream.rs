@@ -11,11 +11,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::buffer::{Buffer, Hints};
-use super::delivery::{Job, Worker};
+use super::delivery::{Delivered, Job, Worker};
 use super::destination::StreamConfig;
 use super::limiter::{Limiter, Put};
 use super::segment::{self, Segment};
 use super::{FirehoseError, now_ms};
+use crate::cloudwatch::{Counted, Measured, MetricKey};
 use crate::faults::Faults;
 use crate::limits::LimitUse;
 use crate::meter::Reading;
@@ -62,12 +63,13 @@ impl Stream {
         let hints = destination.hints;
         let undelivered = Arc::new(AtomicU64::new(0));
         let (jobs, queue) = mpsc::channel(SEALED_QUEUE);
-        let worker = Worker { stream: config.name.clone(), destination, s3, undelivered: Arc::clone(&undelivered) };
+        let gauge = Arc::new(Gauge { undelivered: Arc::clone(&undelivered), ..Gauge::default() });
+        let (name, delivered) = (config.name.clone(), Arc::clone(&gauge.delivered));
+        let worker = Worker { stream: name, destination, s3, undelivered: Arc::clone(&undelivered), delivered };
         let delivery = AbortOnDropHandle::new(tokio::spawn(worker.run(queue)));
         let left = dir.clone();
         let left = tokio::task::spawn_blocking(move || segment::segments(&left)).await.map_err(io::Error::other)??;
         let (commands, inbox) = mpsc::channel(QUEUE);
-        let gauge = Arc::new(Gauge { undelivered: Arc::clone(&undelivered), ..Gauge::default() });
         let (segment, buffer, bytes) = (None, Buffer::default(), 0);
         let owner = Owner { dir, hints, segment, buffer, bytes, jobs, undelivered, gauge: Arc::clone(&gauge), faults };
         let task = async move {
@@ -113,6 +115,25 @@ impl Stream {
         limits
     }
 
+    /// Counts since the start, and the freshness of what was delivered since the last call of this.
+    pub(super) fn metrics(&self) -> (Vec<Counted>, Option<Measured>) {
+        let name = self.config.name.as_str();
+        let key = |metric: &str| MetricKey::of("AWS/Firehose", metric, ("DeliveryStreamName", name));
+        let (records, bytes, throttled) = self.limiter().totals();
+        let mut delivered = self.gauge.delivered.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = [
+            ("IncomingRecords", "Count", records),
+            ("IncomingBytes", "Bytes", bytes),
+            ("ThrottledRecords", "Count", throttled),
+            ("DeliveryToS3.Records", "Count", delivered.records),
+            ("DeliveryToS3.Bytes", "Bytes", delivered.bytes),
+            ("DeliveryToS3.Success", "Count", delivered.objects),
+        ];
+        let counted = counted.map(|(metric, unit, total)| Counted { key: key(metric), unit, total });
+        let freshness = delivered.freshness_s.take();
+        (counted.to_vec(), Measured::of_summary(key("DeliveryToS3.DataFreshness"), "Seconds", freshness))
+    }
+
     fn limiter(&self) -> MutexGuard<'_, Limiter> {
         self.limiter.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -145,6 +166,7 @@ struct Gauge {
     first_arrival_ms: AtomicI64,
     /// Bytes sealed and not delivered.
     undelivered: Arc<AtomicU64>,
+    delivered: Arc<Mutex<Delivered>>,
 }
 
 #[derive(Debug)]
@@ -256,7 +278,10 @@ impl Owner {
                 self.buffer.add(bytes, arrival_ms);
                 self.bytes += bytes;
                 self.gauge.buffered.store(self.bytes, Ordering::Relaxed);
-                self.gauge.first_arrival_ms.compare_exchange(0, arrival_ms, Ordering::Relaxed, Ordering::Relaxed).ok();
+                // This task alone writes it.
+                if self.gauge.first_arrival_ms.load(Ordering::Relaxed) == 0 {
+                    self.gauge.first_arrival_ms.store(arrival_ms, Ordering::Relaxed);
+                }
                 replies.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
             }
             Err(error) => {

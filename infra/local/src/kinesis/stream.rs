@@ -3,7 +3,7 @@
 //! The state is a snapshot that is replaced as a whole, after it has been made durable. Puts and reads take the
 //! snapshot of the moment and never wait for a change; changes wait for each other.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
@@ -303,6 +303,18 @@ impl Stream {
 
     pub(super) fn state(&self) -> Arc<StreamState> {
         Arc::clone(&self.inner.state.borrow())
+    }
+
+    /// What went through all listed shards since the start, by the names and units of the metrics.
+    pub(crate) fn totals(&self) -> BTreeMap<(&'static str, &'static str), u64> {
+        let mut totals = BTreeMap::new();
+        for shard in &self.state().shards {
+            let (writes, reads) = (lock(&shard.meters.writes).1, lock(&shard.meters.reads).1);
+            for (name, unit, total) in ShardUse::totals(&writes, &reads) {
+                *totals.entry((name, unit)).or_insert(0) += total;
+            }
+        }
+        totals
     }
 
     /// The sizes of what was put.

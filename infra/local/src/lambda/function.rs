@@ -30,8 +30,10 @@ use http::HeaderValue;
 use super::account::{Account, NotReservable, Throttle, TokenBucket};
 use super::{PAYLOAD_BYTES_MAX, TIMEOUT_MAX};
 use crate::clock::Clock;
+use crate::cloudwatch::CloudWatch;
 use crate::faults::FunctionFate;
 use crate::kinesis::{ACCOUNT, REGION};
+use crate::meter::Summary;
 use environment::Environment;
 use log::LogGroup;
 pub(super) use meters::{FunctionUse, Meters};
@@ -228,6 +230,15 @@ pub struct FunctionStats {
     pub idle_environments: usize,
 }
 
+/// What a function finds around it.
+#[derive(Debug, Clone)]
+pub(super) struct Host {
+    /// Where the local cloud listens.
+    pub(super) endpoint: String,
+    /// Where embedded metrics in its log go.
+    pub(super) cloudwatch: Option<CloudWatch>,
+}
+
 /// A function. Cheap to clone; all clones are one function.
 #[derive(Clone)]
 pub struct Function {
@@ -272,7 +283,7 @@ impl Function {
     /// Checks the settings, reserves concurrency and opens the log in `log_dir`. Blocks for the opening of a file.
     pub(super) fn create(
         config: FunctionConfig,
-        endpoint: &str,
+        host: Host,
         account: Account,
         clock: Clock,
         log_dir: &Path,
@@ -283,7 +294,7 @@ impl Function {
             return Err(FunctionError::Bootstrap { function: function(), path: config.bootstrap, source });
         }
         let log_path = log_dir.join(format!("{}.ndjson", config.name));
-        let logs = LogGroup::open(&log_path, clock.clone())
+        let logs = LogGroup::open(&log_path, clock.clone(), host.cloudwatch)
             .map_err(|source| FunctionError::Log { function: function(), source })?;
         if let Some(asked) = config.reserved_concurrency {
             let reserved = account.reserve(&config.name, asked);
@@ -292,7 +303,7 @@ impl Function {
         let now = Instant::now();
         let requests = TokenBucket::full(account.requests_per_s(&config.name), now);
         let pool = Pool { idle: Vec::new(), scaling: TokenBucket::full(SCALING_MAX, now), requests, is_stopped: false };
-        let place = Place { endpoint: endpoint.to_owned() };
+        let place = Place { endpoint: host.endpoint };
         let config = Arc::new(config);
         let (counts, meters, pool) = (Counts::default(), Mutex::default(), Mutex::new(pool));
         Ok(Self { inner: Arc::new(Inner { config, place, account, logs, pool, counts, meters, clock }) })
@@ -320,6 +331,11 @@ impl Function {
     pub(super) fn usage(&self) -> FunctionUse {
         let (meters, now_ms) = (*self.inner.meters(), self.inner.clock.now_ms());
         meters.read(self.inner.account.requests_per_s(&self.inner.config.name), now_ms)
+    }
+
+    /// What its invocations took since the last call of this, in milliseconds.
+    pub(super) fn take_durations(&self) -> Summary {
+        self.inner.meters().duration_ms.take()
     }
 
     /// Runs one invocation to its end. It goes on when the caller gives up waiting.
@@ -396,7 +412,9 @@ impl Inner {
         let admitted = self.account.take(&self.config.name).and_then(|permit| {
             let rate = self.account.requests_per_s(&self.config.name);
             let is_over = is_request && !self.pool().requests.take(rate, Duration::from_secs(1), Instant::now());
-            self.meters().request(is_request, is_over, self.clock.now_ms());
+            if is_request {
+                self.meters().request(!is_over, self.clock.now_ms());
+            }
             if is_over { Err(Throttle::Rate) } else { Ok(permit) }
         });
         admitted.map_err(|throttle| self.throttled(throttle))

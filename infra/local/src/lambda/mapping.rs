@@ -111,6 +111,16 @@ impl Mapping {
         self.inner.plan.caller.durations()
     }
 
+    /// The name of what it calls: of a function of this process, the mapping's own.
+    pub(super) fn function_name(&self) -> String {
+        self.inner.plan.caller.function_name()
+    }
+
+    /// Of a function of this process: what its invocations took since the last call of this, in milliseconds.
+    pub(super) fn take_durations(&self) -> Option<crate::meter::Summary> {
+        self.inner.plan.caller.take_durations()
+    }
+
     /// The stream's retention, and the age of the oldest record that waits: now and at most. In milliseconds.
     pub(super) fn iterator_age(&self) -> (u64, crate::meter::Reading) {
         let now_ms = self.inner.plan.clock.now_ms();

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::faults::{Faults, FunctionFate};
 use crate::kinesis::Record;
-use crate::meter::{Reading, Sizes, count};
+use crate::meter::{Reading, Sizes, Summary, count};
 
 use super::account::{Account, Throttle};
 use super::batch;
@@ -156,6 +156,24 @@ impl Caller {
         took.note(millis(begun.elapsed()), millis(self.timeout), self.clock.now_ms());
         drop(took);
         Ended { request_id, result }
+    }
+
+    /// The name of what is called: of a function of this process, the mapping's own.
+    pub(super) fn function_name(&self) -> String {
+        match &self.target {
+            Target::Handler(_) | Target::Payload(_) => self.name.clone(),
+            Target::Function(function) => function.config().name.clone(),
+        }
+    }
+
+    /// Of a function of this process: what its invocations took since the last call of this.
+    pub(super) fn take_durations(&self) -> Option<Summary> {
+        match self.target {
+            Target::Handler(_) | Target::Payload(_) => {
+                Some(self.took.lock().unwrap_or_else(PoisonError::into_inner).take())
+            }
+            Target::Function(_) => None,
+        }
     }
 
     /// Of a function of this process: its timeout in milliseconds, what its invocations took, and how many were over.

@@ -33,6 +33,14 @@ async fn secrets_and_parameters_through_boto3() {
     cloud.shutdown().await;
 }
 
+#[tokio::test]
+async fn metrics_through_boto3() {
+    let Some(python) = python_with_boto3("no metric was put through it").await else { return };
+    let (_dir, cloud) = start(Doors::default()).await;
+    run(&python, "metrics.py", &[&cloud.endpoint()]).await;
+    cloud.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_operation_of_the_other_services_through_boto3() {
     let Some(python) = python_with_boto3("no operation of Firehose, Glue, Athena, S3, Lambda, STS was called").await

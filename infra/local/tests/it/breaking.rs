@@ -71,7 +71,8 @@ async fn survives(name: &str, rules: Value) {
     let audit = running.audit().await;
     assert!(audit.balances, "{name}: {audit:?}");
     if junk.is_ok() {
-        assert!(audit.total.failed >= 1, "{name}: {audit:?}");
+        // Not the audit's number: after a jump back the record arrived before its stream was made.
+        assert!(running.number("SELECT count(*) FROM failed_events").await >= 1, "{name}");
     }
     running.pipeline.stop().await.expect("it stops");
 }

@@ -1,8 +1,10 @@
 //! The functions as they are deployed: the real binaries, through the Runtime API and the Lambda API.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use millrace::lambda::FunctionConfig;
+use bytes::Bytes;
+use http_body_util::Full;
+use millrace::lambda::{Function, FunctionConfig};
 use millrace::names;
 use millrace::pipeline::{Binaries, Options, Pipeline};
 use serde_json::{Value, json};
@@ -54,8 +56,44 @@ async fn the_deployed_binaries_carry_an_event_from_the_api_to_sql() {
     for name in ["enrich", "stage", "ingest"] {
         let stats = pipeline.cloud().lambda().function(name).expect("it is there").stats();
         assert!(stats.invocations > 0 && stats.errors == 0, "{name}: {stats:?}");
+        said_in_json(&pipeline.cloud().lambda().function(name).expect("it is there"), &data.path().join("lambda-logs"))
+            .await;
     }
+    let statistics = json!({
+        "Namespace": "Millrace", "MetricName": "EventsOut", "StartTime": 0, "EndTime": 4_000_000_000_u64,
+        "Period": 86_400, "Statistics": ["Sum"], "Dimensions": [{ "Name": "Stage", "Value": "enrich" }],
+    });
+    let target = "GraniteServiceVersion20100801.GetMetricStatistics";
+    let mut answer = Value::Null;
+    let mut sum = 0.0;
+    // What was printed last may still be on its way through the pipe.
+    for _ in 0..1_000 {
+        let request = http::Request::post(pipeline.cloud().endpoint()).header("x-amz-target", target);
+        let request = request.body(Full::new(Bytes::from(statistics.to_string()))).expect("a request");
+        answer = door.send(request).await.expect("an answer").json();
+        let points = answer["Datapoints"].as_array().expect("points");
+        sum = points.iter().filter_map(|point| point["Sum"].as_f64()).sum::<f64>();
+        if sum > 20.5 {
+            break;
+        }
+    }
+    assert!((sum - 21.0).abs() < 0.5, "what the function said of itself is a metric: {answer}");
     pipeline.stop().await.expect("it stops");
+}
+
+/// Every line that a function prints is JSON, and no line is coloured.
+async fn said_in_json(function: &Function, logs: &Path) {
+    function.flush_log().await;
+    let file = logs.join(format!("{}.ndjson", function.config().name));
+    let text = std::fs::read_to_string(&file).expect("its log");
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("the log is JSON"));
+    let said: Vec<String> = lines
+        .filter(|line| line["type"] == "function")
+        .map(|line| line["message"].as_str().expect("a message").to_owned())
+        .collect();
+    for line in said {
+        assert!(serde_json::from_str::<Value>(&line).is_ok() && !line.contains('\u{1b}'), "{line}");
+    }
 }
 
 /// A request as API Gateway's HTTP API hands it to a function.

@@ -53,12 +53,15 @@ fn per_s(rate: i64) -> u64 {
     u64::try_from(rate).unwrap_or(0)
 }
 
+/// A shard's use of one limit, and what was refused for it.
+type Get = fn(&ShardUse) -> (Reading, u64);
+
 /// What a stream's shards take and give a second: the fullest shard of each.
 fn of_shards(stream: &Stream, now_ms: i64) -> Vec<LimitUse> {
     let state = stream.state();
     let uses: Vec<(String, ShardUse)> =
         state.shards.iter().map(|shard| (shard.description.id(), shard.usage(now_ms))).collect();
-    let one = |limit: &str, allowed: (u64, &str), get: fn(&ShardUse) -> (Reading, u64)| {
+    let one = |limit: &str, allowed: (u64, &str), get: Get| {
         let uses = uses.iter().map(|(id, used)| {
             let (reading, refused) = get(used);
             (id.as_str(), reading, refused)

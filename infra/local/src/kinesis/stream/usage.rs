@@ -65,6 +65,17 @@ impl ReadUse {
 }
 
 impl ShardUse {
+    /// What went through since the start, by the names and units of the metrics.
+    pub(super) fn totals(writes: &WriteUse, reads: &ReadUse) -> [(&'static str, &'static str, u64); 5] {
+        [
+            ("IncomingBytes", "Bytes", writes.bytes.total()),
+            ("IncomingRecords", "Count", writes.records.total()),
+            ("WriteProvisionedThroughputExceeded", "Count", writes.throttled),
+            ("GetRecords.Bytes", "Bytes", reads.bytes.total()),
+            ("ReadProvisionedThroughputExceeded", "Count", reads.throttled),
+        ]
+    }
+
     /// Both sides together.
     pub(super) fn of(writes: &WriteUse, reads: &ReadUse, now_ms: i64) -> Self {
         Self {

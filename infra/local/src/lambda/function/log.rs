@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::report::Metrics;
 use crate::clock::Clock;
+use crate::cloudwatch::CloudWatch;
 
 /// The file is moved aside when it has grown past this.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -51,11 +52,12 @@ enum Command {
 pub(super) struct LogGroup {
     sender: mpsc::Sender<Command>,
     clock: Clock,
+    cloudwatch: Option<CloudWatch>,
 }
 
 impl LogGroup {
     /// Opens the file, or makes it, and starts the thread that writes. Blocks.
-    pub(super) fn open(path: &Path, clock: Clock) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, clock: Clock, cloudwatch: Option<CloudWatch>) -> io::Result<Self> {
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir)?;
         }
@@ -69,7 +71,7 @@ impl LogGroup {
                 }
             }
         })?;
-        Ok(Self { sender, clock })
+        Ok(Self { sender, clock, cloudwatch })
     }
 
     /// Waits until all that was logged before is in the file.
@@ -177,12 +179,20 @@ impl LogStream {
                 }
             };
             for line in lines.push(buffer.get(..read).unwrap_or_default()) {
-                self.log("function", line, None).await;
+                self.said(line).await;
             }
         }
         if let Some(line) = lines.rest() {
-            self.log("function", line, None).await;
+            self.said(line).await;
         }
+    }
+
+    /// A line of the function: to the log, and what it has of metrics to the metrics.
+    async fn said(&self, line: String) {
+        if let Some(cloudwatch) = &self.group.cloudwatch {
+            cloudwatch.record_line(&line);
+        }
+        self.log("function", line, None).await;
     }
 
     async fn log(&self, kind: &'static str, message: String, metrics: Option<Metrics>) {
@@ -275,7 +285,7 @@ mod tests {
     async fn a_log_is_one_object_a_line_and_is_moved_aside_when_large() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("logs/f.ndjson");
-        let group = LogGroup::open(&path, Clock::standing_at(1_700_000_000_123)).unwrap();
+        let group = LogGroup::open(&path, Clock::standing_at(1_700_000_000_123), None).unwrap();
         let stream = LogStream::new(group.clone(), "s");
         stream.begin("7");
         stream.copy(&b"hello\n\"you\"\n"[..]).await;

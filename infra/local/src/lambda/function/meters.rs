@@ -35,13 +35,9 @@ pub(in crate::lambda) struct FunctionUse {
 }
 
 impl Meters {
-    /// Notes a request that was admitted, or is over the rate.
-    pub(super) fn request(&mut self, is_request: bool, is_over: bool, now_ms: i64) {
-        if is_over {
-            self.requests_throttled += 1;
-        } else if is_request {
-            self.requests.add(1, now_ms);
-        }
+    /// Notes a synchronous request that was admitted, or is over the rate.
+    pub(super) fn request(&mut self, is_admitted: bool, now_ms: i64) {
+        if is_admitted { self.requests.add(1, now_ms) } else { self.requests_throttled += 1 }
     }
 
     /// Notes an environment that may start, or may not.

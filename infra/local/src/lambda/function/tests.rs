@@ -100,7 +100,8 @@ impl Fixture {
 
     fn create(&self, config: FunctionConfig) -> Function {
         let logs = self.dir.path().join("logs");
-        Function::create(config, "http://127.0.0.1:1", self.account.clone(), Clock::default(), &logs).unwrap()
+        let host = Host { endpoint: "http://127.0.0.1:1".to_owned(), cloudwatch: None };
+        Function::create(config, host, self.account.clone(), Clock::default(), &logs).unwrap()
     }
 
     fn log(&self) -> Vec<Value> {
@@ -284,7 +285,8 @@ fn bad_functions_are_refused() {
     let fixture = Fixture::new();
     let check = |config: FunctionConfig, expected: &str| {
         let logs = fixture.dir.path().join("logs");
-        let created = Function::create(config, "http://x", fixture.account.clone(), Clock::default(), &logs);
+        let host = Host { endpoint: "http://x".to_owned(), cloudwatch: None };
+        let created = Function::create(config, host, fixture.account.clone(), Clock::default(), &logs);
         let error = created.unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
     };
