@@ -190,9 +190,9 @@ impl ClaimChecks {
         if *claim_check.bucket != *self.bucket || !is_ours {
             return Err(RedeemError::Elsewhere);
         }
-        let failed = |error| match error {
-            object_store::Error::NotFound { .. } => RedeemError::Missing,
-            other => RedeemError::Unavailable(other),
+        let failed = |error| {
+            let is_missing = matches!(error, object_store::Error::NotFound { .. });
+            if is_missing { RedeemError::Missing } else { RedeemError::Unavailable(error) }
         };
         let object = self.store.get(&key).await.map_err(failed)?;
         if object.meta.size > EVENT_BYTES_MAX {

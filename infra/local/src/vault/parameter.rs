@@ -96,8 +96,9 @@ pub(super) fn put(values: &mut Values, asked: PutParameter, now_ms: i64) -> Resu
 }
 
 pub(super) fn get(values: &Values, asked: GetParameter) -> Result<Got, ServiceError> {
+    let GetParameter { name: asked } = asked;
     let prefix = format!("arn:aws:ssm:{REGION}:{ACCOUNT}:parameter");
-    let name = asked.name.strip_prefix(&prefix).unwrap_or(&asked.name);
+    let name = asked.strip_prefix(&prefix).unwrap_or(&asked);
     // In an ARN a slash stands before a name that does not begin with one.
     let named = values.parameters.get_key_value(name);
     let found = named.or_else(|| values.parameters.get_key_value(name.strip_prefix('/')?));

@@ -28,7 +28,7 @@ async fn answer(event: Value) -> Value {
     serde_json::to_value(call(echo(), event).await).unwrap()
 }
 
-async fn check(event: Value, expect: Expect) {
+async fn check(event: Value, expect: &Expect) {
     expect.assert_eq(answer(event).await["body"].as_str().unwrap());
 }
 
@@ -42,7 +42,7 @@ async fn http_apis_and_function_urls() {
     };
     check(
         event("/v1/events", "type=auction&x=%26+%20", "$default"),
-        expect![[r#"
+        &expect![[r#"
             POST /v1/events?type=auction&x=%26+%20
             accept: a,b
             x-api-key: k
@@ -78,7 +78,7 @@ async fn rest_apis() {
         "body": null, "isBase64Encoded": false});
     check(
         event.clone(),
-        expect![[r#"
+        &expect![[r#"
             GET /v1/notices/burl?a=x%26%3D&a=y+z&tenant=t&sig=s
             accept: a
             accept: b
@@ -99,7 +99,7 @@ async fn balancers() {
         "queryStringParameters": {"b": "x%26y", "a": "1+2"}, "headers": {"x-api-key": "k"}, "body": "", "isBase64Encoded": false});
     check(
         singles.clone(),
-        expect![[r#"
+        &expect![[r#"
             GET /v1/notices/nurl?a=1+2&b=x%26y
             x-api-key: k
         "#]],
@@ -112,7 +112,7 @@ async fn balancers() {
         "isBase64Encoded": false});
     check(
         lists.clone(),
-        expect![[r#"
+        &expect![[r#"
             GET /?a=1&a=2
             x: k
             x: l

@@ -83,7 +83,7 @@ impl<'d> Outcome<'d> {
             .deals
             .iter()
             .enumerate()
-            .map(|(imp, deal)| imp_outcome(imp, *deal, &asked, &answers, screen, &mut random));
+            .map(|(imp, deal)| imp_outcome((imp, *deal), &asked, &answers, screen, &mut random));
         let imps = imps.collect();
         Some(Self { screen, asked, asked_ms, imps, answers })
     }
@@ -166,11 +166,10 @@ fn answer(bidder: &Bidder, floor_cents: u32, random: &mut Random) -> Answer {
 }
 
 fn imp_outcome(
-    imp: usize,
-    deal: Option<Deal>,
+    (imp, deal): (usize, Option<Deal>),
     asked: &Asked,
     answers: &[Answer],
-    random_of: &Screen,
+    screen: &Screen,
     random: &mut Random,
 ) -> ImpOutcome {
     let prices = answers.iter().enumerate().filter(|(_, answer)| answer.kind == Kind::Bid);
@@ -179,7 +178,7 @@ fn imp_outcome(
     // Of equal bids the first one wins.
     let eligible = prices.filter(|(cents, _)| *cents >= asked.floor_cents);
     let winner = eligible.max_by_key(|(cents, bidder)| (*cents, std::cmp::Reverse(*bidder))).map(|(_, bidder)| bidder);
-    let slot_ms = i64::from(random_of.slot_s) * 1_000;
+    let slot_ms = i64::from(screen.slot_s) * 1_000;
     let part_ms = i64::from(random.below(u32::try_from(slot_ms).unwrap_or(1_000)));
     let share = random.below(10_000);
     let (play, played_ms) = match share {
