@@ -18,8 +18,7 @@ use super::token::{Token, TokenKind};
 use super::validate::{Checks, HASH_KEY, NAME, TOKEN};
 use super::value::Timestamp;
 use super::{
-    StreamRef, begin, invalid_argument, io_failure, limit_exceeded, log_failure, not_active, shard_not_found,
-    stream_not_found,
+    StreamRef, begin, invalid_argument, io_failure, limit_exceeded, not_active, shard_not_found, stream_not_found,
 };
 
 /// Shards in one page, as the service caps it whatever is asked.
