@@ -1,6 +1,7 @@
 //! Metrics from a put, a log line and the services to an answer, in both protocols.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request as HttpRequest;
@@ -115,7 +116,8 @@ async fn what_is_wrong_or_not_here_is_refused() {
 async fn services_count_themselves_and_botocore_s_protocol_asks_for_it() {
     let dir = tempfile::tempdir().unwrap();
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let config = CloudConfig { clock: Clock::standing_at(NOW_MS), ..CloudConfig::new(dir.path().join("data"), listen) };
+    let (clock, stream_transition) = (Clock::standing_at(NOW_MS), Duration::ZERO);
+    let config = CloudConfig { clock, stream_transition, ..CloudConfig::new(dir.path().join("data"), listen) };
     let cloud = Cloud::start(config).await.unwrap();
     let kinesis = async |operation: &str, request: Value| {
         cloud.kinesis().call(operation, request.to_string().as_bytes()).await.unwrap();

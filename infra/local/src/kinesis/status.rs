@@ -49,6 +49,8 @@ pub(super) struct Transition {
     time: TransitionTime,
     /// Held for a look or a note; read without it by those who only want to know that all is as usual.
     status: Mutex<Status>,
+    /// When the state began that is not active; before that the stream is active, since the clock was set back.
+    since_ms: AtomicI64,
     /// When the stream is active, if it is not yet.
     until_ms: AtomicI64,
 }
@@ -56,19 +58,32 @@ pub(super) struct Transition {
 impl Transition {
     /// A stream that is active.
     pub(super) fn none(clock: Clock, time: TransitionTime) -> Self {
-        Self { clock, time, status: Mutex::new(Status::Active), until_ms: AtomicI64::new(i64::MIN) }
+        let (since_ms, until_ms) = (AtomicI64::new(i64::MIN), AtomicI64::new(i64::MIN));
+        Self { clock, time, status: Mutex::new(Status::Active), since_ms, until_ms }
+    }
+
+    fn is_active(&self) -> bool {
+        let now_ms = self.clock.now_ms();
+        now_ms >= self.until_ms.load(Ordering::Acquire) || now_ms < self.since_ms.load(Ordering::Acquire)
+    }
+
+    /// From here on for the time of a transition.
+    fn last(&self, since_ms: i64) {
+        self.since_ms.store(since_ms, Ordering::Release);
+        self.until_ms.store(self.clock.now_ms().saturating_add(self.time.ms()), Ordering::Release);
     }
 
     /// Where the stream stands now. Costs a look at the clock where it is active.
     pub(super) fn status(&self) -> Status {
-        if self.clock.now_ms() >= self.until_ms.load(Ordering::Acquire) { Status::Active } else { *self.lock() }
+        if self.is_active() { Status::Active } else { *self.lock() }
     }
 
     /// The stream was made, or is being deleted, just now.
     pub(super) fn enter(&self, status: Status) {
         let mut held = self.lock();
         *held = status;
-        self.until_ms.store(self.clock.now_ms().saturating_add(self.time.ms()), Ordering::Release);
+        // What is deleted stays so, wherever the clock is set.
+        self.last(if status == Status::Deleting { i64::MIN } else { self.clock.now_ms() });
     }
 
     /// Begins a change of an active stream, which is `UPDATING` from here until a while after the change.
@@ -77,11 +92,11 @@ impl Transition {
     /// The status, when it is not active.
     pub(super) fn begin(&self) -> Result<Change<'_>, Status> {
         let mut held = self.lock();
-        let is_active = self.clock.now_ms() >= self.until_ms.load(Ordering::Acquire);
-        if !is_active {
+        if !self.is_active() {
             return Err(*held);
         }
         *held = Status::Updating;
+        self.since_ms.store(i64::MIN, Ordering::Release);
         self.until_ms.store(i64::MAX, Ordering::Release);
         Ok(Change { transition: self, is_made: false })
     }
@@ -107,13 +122,16 @@ impl Change<'_> {
 
 impl Drop for Change<'_> {
     fn drop(&mut self) {
-        let Transition { clock, time, until_ms, .. } = self.transition;
         // Under the lock: a deletion that came in between stays one.
         let status = self.transition.lock();
         if *status == Status::Updating {
-            let now_ms = clock.now_ms();
-            let end_ms = if self.is_made { now_ms.saturating_add(time.ms()) } else { now_ms };
-            until_ms.store(end_ms, Ordering::Release);
+            let now_ms = self.transition.clock.now_ms();
+            if self.is_made {
+                self.transition.last(now_ms);
+            } else {
+                self.transition.until_ms.store(now_ms, Ordering::Release);
+                self.transition.since_ms.store(i64::MAX, Ordering::Release);
+            }
         }
     }
 }

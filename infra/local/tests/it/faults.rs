@@ -202,7 +202,7 @@ async fn bad_input_gets_a_clear_answer_and_leaves_nothing() {
     check("/v1/ad_requests", json, b"\xff{}".to_vec(), 400, "json.syntax").await;
     check("/v1/ad_requests", json, b"".to_vec(), 400, "json.syntax").await;
     check("/v1/ad_requests", json, br#"{"id":7,"imp":"x"}"#.to_vec(), 400, "imp.required").await;
-    check("/v1/ad_requests", json, vec![b' '; FAR_OVER_THE_LIMIT], 413, "\"limit_bytes\":262144").await;
+    check("/v1/ad_requests", json, vec![b' '; FAR_OVER_THE_LIMIT], 413, "\"limit_bytes\":4194304").await;
     check("/v1/events", "application/x-ndjson", vec![b' '; FAR_OVER_THE_LIMIT], 413, "\"limit_bytes\":4194304").await;
     check("/v1/ad_requests", "text/xml", b"<x/>".to_vec(), 415, "").await;
     check("/v1/nothing", json, b"{}".to_vec(), 404, "/v1/ad_requests").await;

@@ -31,6 +31,7 @@ assert (point["Sum"], point["SampleCount"], point["Minimum"], point["Maximum"]) 
 assert isinstance(point["Timestamp"], datetime.datetime), point
 
 kinesis.create_stream(StreamName="metrics", ShardCount=1)
+kinesis.get_waiter("stream_exists").wait(StreamName="metrics", WaiterConfig={"Delay": 1})
 kinesis.put_record(StreamName="metrics", PartitionKey="key", Data=b"data")
 listed = metrics.list_metrics(Namespace="AWS/Kinesis", Dimensions=[{"Name": "StreamName", "Value": "metrics"}])
 names = {metric["MetricName"] for metric in listed["Metrics"]}
