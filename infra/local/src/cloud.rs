@@ -180,7 +180,7 @@ impl Cloud {
         let firehose = Firehose::open_with(data.join("firehose"), s3.clone(), faults.clone()).await;
         let firehose = firehose.map_err(CloudError::Firehose)?;
         let vault_dir = data.join("vault");
-        let vault = tokio::task::spawn_blocking(|| Vault::open(vault_dir)).await?.map_err(CloudError::Vault)?;
+        let vault = tokio::task::spawn_blocking(move || Vault::open(&vault_dir)).await?.map_err(CloudError::Vault)?;
         let athena = Athena::open(data.join("athena"), s3.clone(), glue.clone()).await.map_err(CloudError::Athena)?;
         let cloudwatch = CloudWatch::open(data.join("cloudwatch"), config.clock, faults).await;
         let cloudwatch = cloudwatch.map_err(CloudError::CloudWatch)?;

@@ -18,7 +18,7 @@ pub fn run(cli: Cli) -> Running {
     Box::pin(async move {
         match cli.command.unwrap_or(Command::Demo(cli.demo)) {
             Command::Demo(arguments) => Box::pin(demo::run(arguments)).await,
-            Command::Up(arguments) => up::run(arguments).await,
+            Command::Up(arguments) => Box::pin(up::run(arguments)).await,
             Command::Query(arguments) => ask::query(arguments).await,
             Command::Report(arguments) => ask::named_report(arguments).await,
             Command::Audit(arguments) => ask::audit(arguments).await,

@@ -9,7 +9,7 @@ mod secret;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::de::DeserializeOwned;
@@ -41,13 +41,18 @@ struct Values {
     parameters: BTreeMap<String, parameter::Parameter>,
 }
 
+/// Answers a question from what is kept.
+type Get<Q, A> = fn(&Values, Q) -> Result<A, ServiceError>;
+/// Changes what is kept, at a time in milliseconds.
+type Put<Q, A> = fn(&mut Values, Q, i64) -> Result<A, ServiceError>;
+
 impl Vault {
     /// Opens the file in a directory, which is made if it is missing. Blocks.
     ///
     /// # Errors
     /// What the operating system says, and a file that is damaged.
-    pub fn open(dir: PathBuf) -> io::Result<Self> {
-        std::fs::create_dir_all(&dir)?;
+    pub fn open(dir: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(dir)?;
         let path = dir.join("values.json");
         let values = match std::fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::other)?,
@@ -78,23 +83,14 @@ impl Vault {
         }
     }
 
-    fn get<Q: DeserializeOwned, A: Serialize>(
-        &self,
-        body: &[u8],
-        get: fn(&Values, Q) -> Result<A, ServiceError>,
-    ) -> Result<Vec<u8>, ServiceError> {
+    fn get<Q: DeserializeOwned, A: Serialize>(&self, body: &[u8], get: Get<Q, A>) -> Result<Vec<u8>, ServiceError> {
         let asked = wire::parse(body)?;
         let answer = get(&self.shared.values.lock().unwrap_or_else(PoisonError::into_inner), asked)?;
         wire::answer(&answer)
     }
 
     /// Changes a copy, writes it, and only then makes it what is read.
-    async fn put<Q, A>(
-        &self,
-        body: &[u8],
-        now_ms: i64,
-        put: fn(&mut Values, Q, i64) -> Result<A, ServiceError>,
-    ) -> Result<Vec<u8>, ServiceError>
+    async fn put<Q, A>(&self, body: &[u8], now_ms: i64, put: Put<Q, A>) -> Result<Vec<u8>, ServiceError>
     where
         Q: DeserializeOwned + Send + 'static,
         A: Serialize + Send + 'static,

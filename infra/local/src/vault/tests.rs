@@ -17,7 +17,7 @@ async fn call(vault: &Vault, target: &str, body: Value) -> Result<Value, Service
 #[tokio::test]
 async fn what_was_put_is_there_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
-    let vault = Vault::open(dir.path().join("vault")).unwrap();
+    let vault = Vault::open(&dir.path().join("vault")).unwrap();
     let created =
         call(&vault, "secretsmanager.CreateSecret", json!({"Name": "s", "SecretString": "one"})).await.unwrap();
     let put = call(&vault, "secretsmanager.PutSecretValue", json!({"SecretId": created["ARN"], "SecretString": "two"}));
@@ -27,7 +27,7 @@ async fn what_was_put_is_there_after_a_restart() {
     let put = json!({"Name": "/a/p", "Value": "two", "Overwrite": true});
     assert_eq!(call(&vault, "AmazonSSM.PutParameter", put).await.unwrap()["Version"], 2);
     drop(vault);
-    let vault = Vault::open(dir.path().join("vault")).unwrap();
+    let vault = Vault::open(&dir.path().join("vault")).unwrap();
     for id in ["s", created["ARN"].as_str().unwrap()] {
         let got = call(&vault, "secretsmanager.GetSecretValue", json!({"SecretId": id})).await.unwrap();
         assert_eq!((&got["SecretString"], &got["Name"]), (&json!("two"), &json!("s")));
@@ -41,7 +41,7 @@ async fn what_was_put_is_there_after_a_restart() {
 #[tokio::test]
 async fn refusals_have_the_services_names() {
     let dir = tempfile::tempdir().unwrap();
-    let vault = Vault::open(dir.path().join("vault")).unwrap();
+    let vault = Vault::open(&dir.path().join("vault")).unwrap();
     call(&vault, "secretsmanager.CreateSecret", json!({"Name": "s"})).await.unwrap();
     call(&vault, "AmazonSSM.PutParameter", json!({"Name": "p", "Value": "v", "Type": "String"})).await.unwrap();
     let long = "x".repeat(65_537);

@@ -54,6 +54,9 @@ pub struct Service {
     call: Call,
 }
 
+/// Takes the document out of an answer.
+type Read = fn(&[u8]) -> Option<String>;
+
 /// Which call, and what differs between them.
 #[derive(Debug)]
 struct Call {
@@ -61,7 +64,7 @@ struct Call {
     service: &'static str,
     target: &'static str,
     body: String,
-    read: fn(&[u8]) -> Option<String>,
+    read: Read,
 }
 
 /// Why a service did not say who the tenants are. Never with a value in it.

@@ -21,12 +21,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::rig::good;
 use crate::stream::{Mode, Stream};
 
+/// An event with the id of its call.
+type Event = (String, Value);
+/// Who waits for the answer to which call.
+type Waiting = HashMap<String, oneshot::Sender<Value>>;
+
 /// The Runtime API: events go out to whoever asks for the next one, answers come back by their ids.
 #[derive(Debug, Clone)]
 struct Host {
-    events: mpsc::Sender<(String, Value)>,
-    next: Arc<tokio::sync::Mutex<mpsc::Receiver<(String, Value)>>>,
-    waiting: Arc<Mutex<HashMap<String, oneshot::Sender<Value>>>>,
+    events: mpsc::Sender<Event>,
+    next: Arc<tokio::sync::Mutex<mpsc::Receiver<Event>>>,
+    waiting: Arc<Mutex<Waiting>>,
     /// How many events went out.
     taken: Arc<watch::Sender<usize>>,
 }
