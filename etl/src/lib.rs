@@ -1,8 +1,7 @@
 //! From the enriched stream to tables: [`stage`] makes a file of each batch, [`publish`] makes tables of the files.
 //!
 //! Reading order: [`columns`] and [`rows`] (events as rows), [`parquet_file`] (rows as files), [`layout`] (where files
-//! lie), [`stage`], [`publish`], [`catalog`] (what Athena is told), [`audit`] (what was published),
-//! [`metrics`] (what is counted).
+//! lie), [`stage`], [`publish`], [`catalog`] (what Athena is told), [`audit`] (what was published).
 
 pub mod audit;
 pub mod catalog;
@@ -12,7 +11,6 @@ pub mod failed;
 pub mod hour;
 pub mod key;
 pub mod layout;
-pub mod metrics;
 mod object_file;
 pub mod parquet_file;
 pub mod publish;

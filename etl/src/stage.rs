@@ -10,12 +10,11 @@ use aws_lambda_events::event::kinesis::{KinesisEvent, KinesisEventRecord};
 use aws_lambda_events::event::streams::KinesisEventResponse;
 use claim_check::{ClaimChecks, RedeemError, is_pointer};
 use events::failed::FailureType;
-use kinesis_consumer::{DeaggregateError, cmp_sequence_numbers, user_records};
+use kinesis_consumer::{DeaggregateError, StageCounts, cmp_sequence_numbers, user_records};
 use object_store::path::Path;
 use object_store::{ObjectStore, PutMode, PutPayload};
 
 use crate::failed::{FailedEvents, FailedEventsError, Failure};
-use crate::metrics::Counts;
 use crate::rows::Rows;
 use crate::{layout, parquet_file};
 
@@ -30,7 +29,7 @@ pub struct Stager {
     failed_events: FailedEvents,
     claim_checks: Option<ClaimChecks>,
     large_bytes_max: usize,
-    counts: Arc<Counts>,
+    counts: Arc<StageCounts>,
 }
 
 /// Why a batch is to be given again, whole. Never because of what a record holds.
@@ -96,7 +95,13 @@ struct Batch<'b> {
 impl Stager {
     /// Objects go to the lake, failed events to Firehose.
     pub fn new(store: Arc<dyn ObjectStore>, failed_events: FailedEvents) -> Self {
-        Self { store, failed_events, claim_checks: None, large_bytes_max: LARGE_BYTES_MAX, counts: Arc::default() }
+        Self {
+            store,
+            failed_events,
+            claim_checks: None,
+            large_bytes_max: LARGE_BYTES_MAX,
+            counts: Arc::new(StageCounts::new("Millrace", "stage")),
+        }
     }
 
     /// With the bucket of events that are larger than a record.
@@ -106,7 +111,7 @@ impl Stager {
     }
 
     /// What was counted, in all clones together.
-    pub fn counts(&self) -> &Counts {
+    pub fn counts(&self) -> &StageCounts {
         &self.counts
     }
 

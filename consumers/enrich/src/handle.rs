@@ -11,12 +11,11 @@ use aws_lambda_events::event::kinesis::{KinesisEvent, KinesisEventRecord};
 use aws_lambda_events::event::streams::KinesisEventResponse;
 use bytes::Bytes;
 use claim_check::{ClaimChecks, Stream, is_pointer};
-use kinesis_consumer::{BatchFailures, UserRecord};
+use kinesis_consumer::{BatchFailures, StageCounts, UserRecord};
 use kinesis_producer::{Delivery, Producer, Record};
 
 use crate::calculate::{self, Fault};
 use crate::failed::{self, FailedEvents, FailedEventsError};
-use crate::metrics::Counts;
 use crate::screens::Screens;
 
 /// Largest enriched event: a record may have 1 MiB with its partition key (service quota), which has up to 256
@@ -30,7 +29,7 @@ pub struct Enricher {
     enriched: Producer,
     failed: FailedEvents,
     claim_checks: Option<ClaimChecks>,
-    counts: Arc<Counts>,
+    counts: Arc<StageCounts>,
 }
 
 /// What becomes of one user record.
@@ -64,7 +63,7 @@ struct Pending {
 impl Enricher {
     /// An enrichment with its reference data and its two ways out.
     pub fn new(screens: Arc<Screens>, enriched: Producer, failed: FailedEvents) -> Self {
-        Self { screens, enriched, failed, claim_checks: None, counts: Arc::default() }
+        Self { screens, enriched, failed, claim_checks: None, counts: Arc::new(StageCounts::new("Millrace", "enrich")) }
     }
 
     /// With the bucket of events that are larger than a record: those of the raw stream are read from it, those for the
@@ -75,7 +74,7 @@ impl Enricher {
     }
 
     /// What was counted, in all clones together.
-    pub fn counts(&self) -> &Counts {
+    pub fn counts(&self) -> &StageCounts {
         &self.counts
     }
 

@@ -1,6 +1,6 @@
 //! Reading Kinesis: [`user_records`] takes the user records out of a Kinesis record, aggregated or not; [`BatchReader`] reads a
 //! whole batch as a Lambda function is given it, and [`BatchFailures`] turns the outcome into the answer that Lambda
-//! understands. [`DedupeWindow`] tells what a producer stored twice.
+//! understands. [`DedupeWindow`] tells what a producer stored twice, [`StageCounts`] what became of it all.
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
@@ -8,6 +8,7 @@ struct Readme;
 
 mod batch;
 mod dedupe;
+mod metrics;
 mod position;
 mod reader;
 mod user_record;
@@ -15,6 +16,7 @@ mod user_record;
 pub use batch::BatchFailures;
 pub use dedupe::{DedupeWindow, ShardWindows, SnapshotError, WindowLimits};
 pub use kinesis_record::{DecompressError, HashRange, Origin, UnpackError};
+pub use metrics::StageCounts;
 pub use position::{Position, cmp_sequence_numbers};
 pub use reader::{BatchCounts, BatchItem, BatchReader, ItemOutcome, Unreadable};
 pub use user_record::{

@@ -1,25 +1,28 @@
-//! What the function counts, as a line of CloudWatch's embedded metric format: one a batch, never one an event.
+//! What a function counts, as a line of CloudWatch's embedded metric format: one a batch, never one an event.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::json;
 
-/// The namespace of all functions of the pipeline.
-const NAMESPACE: &str = "Millrace";
-/// The value of the one dimension.
-const STAGE: &str = "enrich";
-
-/// Counts since they were last taken.
-#[derive(Debug, Default)]
-pub struct Counts {
+/// Counts of a stage since they were last taken.
+#[derive(Debug)]
+pub struct StageCounts {
+    namespace: &'static str,
+    stage: &'static str,
     records: AtomicU64,
     events: AtomicU64,
     failed_events: AtomicU64,
 }
 
-impl Counts {
+impl StageCounts {
+    /// Nothing counted yet. `namespace` is that of the metrics, `stage` the value of their one dimension, `Stage`.
+    pub fn new(namespace: &'static str, stage: &'static str) -> Self {
+        let (records, events, failed_events) = Default::default();
+        Self { namespace, stage, records, events, failed_events }
+    }
+
     /// Adds what became of a batch.
-    pub(crate) fn add(&self, records: usize, events: usize, failed_events: usize) {
+    pub fn add(&self, records: usize, events: usize, failed_events: usize) {
         for (counter, count) in [(&self.records, records), (&self.events, events), (&self.failed_events, failed_events)]
         {
             counter.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -34,11 +37,11 @@ impl Counts {
         let metric = |name: &str| json!({ "Name": name, "Unit": "Count" });
         let line = json!({
             "_aws": { "Timestamp": now_ms, "CloudWatchMetrics": [{
-                "Namespace": NAMESPACE,
+                "Namespace": self.namespace,
                 "Dimensions": [["Stage"]],
                 "Metrics": [metric("RecordsIn"), metric("EventsOut"), metric("FailedEvents")],
             }] },
-            "Stage": STAGE,
+            "Stage": self.stage,
             "RecordsIn": records,
             "EventsOut": events,
             "FailedEvents": failed_events,
@@ -53,7 +56,7 @@ mod tests {
 
     #[test]
     fn counts_are_one_line_once() {
-        let counts = Counts::default();
+        let counts = StageCounts::new("Ours", "stage");
         assert_eq!(counts.take_line(5), None);
         counts.add(2, 30, 1);
         counts.add(1, 10, 0);
