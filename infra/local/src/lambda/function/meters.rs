@@ -47,7 +47,8 @@ impl Meters {
 
     /// Notes an invocation's time against its timeout.
     pub(in crate::lambda) fn took(&mut self, duration: Duration, timeout: Duration, now_ms: i64) {
-        let millis = |duration: Duration| usize::try_from(duration.as_millis()).unwrap_or(usize::MAX);
+        // A part of a millisecond counts as one, so that what ran into its timeout is over it.
+        let millis = |time: Duration| usize::try_from(time.as_micros().div_ceil(1_000)).unwrap_or(usize::MAX);
         self.duration_ms.note(millis(duration), millis(timeout), now_ms);
     }
 
