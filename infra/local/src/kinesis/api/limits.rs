@@ -18,7 +18,7 @@ const PUT_RECORDS: &str = "kinesis/latest/APIReference/API_PutRecords.html";
 const UPDATE_SHARD_COUNT: &str = "kinesis/latest/APIReference/API_UpdateShardCount.html";
 const LARGE_RECORDS: &str = "streams/latest/dev/large-records.html";
 /// A limit that AWS does not have.
-const OURS: &str = "(of this local cloud: each shard has a thread)";
+const OURS: &str = "(of this local cloud: what it keeps in memory)";
 const DAY_MS: i64 = 86_400_000;
 
 /// The account's limits, then those of each stream.
