@@ -9,7 +9,7 @@ use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::Record;
 use chrono::DateTime;
 use claim_check::LargeFailedEvents;
-use claim_check::failed::{LargeFailedError, cut, is_large};
+use claim_check::failed::{LargeFailedError, fit};
 use events::envelope::Event;
 use events::event_id::EventId;
 use events::failed::{FailedEvent, FailureType};
@@ -41,9 +41,6 @@ pub enum FailedEventsError {
     /// One that is too large for Firehose is not durable.
     #[error("put a large failed event")]
     Large(#[from] LargeFailedError),
-    /// A large one could not be cut.
-    #[error("cut a large failed event")]
-    Cut(#[from] serde_json::Error),
     /// Firehose kept refusing some.
     #[error("{records} failed events were refused {ATTEMPTS_MAX} times, last with {code}")]
     Refused {
@@ -92,11 +89,7 @@ impl FailedEvents {
     /// # Errors
     /// When it is to be durable and is not.
     pub async fn collect(&self, line: Vec<u8>, now_ms: i64, lines: &mut Vec<Vec<u8>>) -> Result<(), FailedEventsError> {
-        match &self.large {
-            Some(large) if is_large(&line) => large.put(&line, now_ms).await?,
-            None if is_large(&line) => lines.push(cut(&line)?),
-            Some(_) | None => lines.push(line),
-        }
+        lines.extend(fit(line, self.large.as_ref(), now_ms).await?);
         Ok(())
     }
 
@@ -202,6 +195,8 @@ fn timestamp(time_ms: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use claim_check::failed::is_large;
+
     use super::*;
 
     fn failure(data: &[u8]) -> Failure<'_> {

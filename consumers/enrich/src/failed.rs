@@ -6,7 +6,7 @@ use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::Record;
 use chrono::DateTime;
 use claim_check::LargeFailedEvents;
-use claim_check::failed::{LargeFailedError, cut, is_large};
+use claim_check::failed::{LargeFailedError, fit};
 use events::envelope::{Event, EventType};
 use events::event_id::EventId;
 use events::failed::{FailedEvent, PROCESSOR_INGEST, Refusal};
@@ -74,11 +74,7 @@ impl FailedEvents {
     /// # Errors
     /// When it is to be durable and is not.
     pub async fn collect(&self, line: Vec<u8>, now_ms: i64, lines: &mut Vec<Vec<u8>>) -> Result<(), FailedEventsError> {
-        match &self.large {
-            Some(large) if is_large(&line) => large.put(&line, now_ms).await?,
-            None if is_large(&line) => lines.push(cut(&line)?),
-            Some(_) | None => lines.push(line),
-        }
+        lines.extend(fit(line, self.large.as_ref(), now_ms).await?);
         Ok(())
     }
 

@@ -50,11 +50,28 @@ pub fn is_large(line: &[u8]) -> bool {
     line.len() > FIREHOSE_RECORD_BYTES_MAX
 }
 
+/// A line as Firehose takes it. One that is too large is put where there is a place for it, and nothing is left for Firehose;
+/// without a place it is cut.
+///
+/// # Errors
+/// When a large one is neither durable nor cut.
+pub async fn fit(
+    line: Vec<u8>,
+    large: Option<&LargeFailedEvents>,
+    now_ms: i64,
+) -> Result<Option<Vec<u8>>, LargeFailedError> {
+    match large {
+        _ if !is_large(&line) => Ok(Some(line)),
+        Some(large) => large.put(&line, now_ms).await.map(|()| None),
+        None => Ok(Some(cut(&line)?)),
+    }
+}
+
 /// A line with so much of its record as Firehose takes; its `payload_bytes` still tells the whole size.
 ///
 /// # Errors
 /// When it is no line of the table.
-pub fn cut(line: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
+fn cut(line: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
     let mut failed: FailedEvent<'_> = serde_json::from_slice(line)?;
     // Whole groups of four digits, of which it is always more than these.
     failed.payload.truncate(PAYLOAD_BYTES_MAX);

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::rig::{GOOD, Rig};
+use crate::rig::{GOOD, Rig, call_on};
 use crate::stream::Mode;
 
 struct Served {
@@ -209,15 +209,8 @@ async fn the_server_answers_as_the_router_does() {
     ] {
         let request = http::Request::builder().method(method).uri(path).body(axum::body::Body::from(body)).unwrap();
         let expect = rig.call(request).await;
-        let mut connection = served.connect().await;
-        let length = body.len();
-        let head =
-            format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
-        connection.write_all((head + body).as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer).await.unwrap();
-        let (head, text) = answer.split_once("\r\n\r\n").unwrap();
-        assert_eq!(head.split(' ').nth(1), Some(expect.status.as_str()), "{method} {path:.40}: {answer:.200}");
+        let (head, text) = call_on(served.connect().await, method, path, body).await;
+        assert_eq!(head.split(' ').nth(1), Some(expect.status.as_str()), "{method} {path:.40}: {head:.200}");
         assert_eq!(text, expect.text, "{method} {path:.40}");
         // On the wire a 204 has no length.
         for (name, value) in expect.headers.iter().filter(|(name, _)| *name != "content-length") {

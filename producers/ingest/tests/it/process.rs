@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::rig::GOOD;
+use crate::rig::{GOOD, call_on};
 use crate::stream::{Mode, Stream};
 
 /// Longest wait for anything in here; it is only reached when the test fails.
@@ -47,15 +47,9 @@ impl Process {
 
     /// Status and body of one call on a connection of its own.
     pub(crate) async fn call(&self, method: &str, path: &str, body: &str) -> (u16, String) {
-        let mut connection = TcpStream::connect(self.address).await.unwrap();
-        let length = body.len();
-        let head =
-            format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
-        connection.write_all((head + body).as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer).await.unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+        let connection = TcpStream::connect(self.address).await.unwrap();
+        let (head, body) = call_on(connection, method, path, body).await;
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body)
     }
 
     pub(crate) async fn sink_health(&self) -> (u16, serde_json::Value) {

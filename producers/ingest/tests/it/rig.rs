@@ -12,6 +12,8 @@ use http_body_util::BodyExt;
 use ingest::{Ingest, Settings, app};
 use kinesis_producer::Producer;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tower::ServiceExt;
 
 use crate::stream::{Mode, Stream};
@@ -19,6 +21,17 @@ use crate::stream::{Mode, Stream};
 pub(crate) const NOW_MS: i64 = 1_795_000_000_123;
 
 pub(crate) const GOOD: &str = r#"{"id":"r-1","imp":[{"id":"1","tagid":"unit-7","video":{"mimes":["video/mp4"]}}],"dooh":{"id":"s"},"device":{"geo":{"lat":52.5,"lon":13.4}}}"#;
+
+/// The head and the body of the answer to one call on a connection, which it ends.
+pub(crate) async fn call_on(mut connection: TcpStream, method: &str, path: &str, body: &str) -> (String, String) {
+    let length = body.len();
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+    connection.write_all((head + body).as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), body.to_owned())
+}
 
 /// One collection API.
 #[derive(Debug)]
