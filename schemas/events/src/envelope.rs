@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn golden_bytes() {
         let written = envelope().write(r#"{"id":"a"}"#).unwrap();
-        expect_test::expect![[r#"{"event_id":"dd1fea66-86da-8627-8acd-eaef763c71b2","event_type":"ad_request","schema_version":1,"tenant_id":"demo","auction_id":"a\"quoted\"","received_ts":1795000000123,"endpoint":"/v1/ad_requests","handler_us":17,"warnings":["at"],"body":{"id":"a"}}"#]]
+        expect_test::expect![[r#"{"event_id":"12260b9d-90b5-8142-9562-fa6358c6915e","event_type":"ad_request","schema_version":1,"tenant_id":"demo","auction_id":"a\"quoted\"","received_ts":1795000000123,"endpoint":"/v1/ad_requests","handler_us":17,"warnings":["at"],"body":{"id":"a"}}"#]]
             .assert_eq(std::str::from_utf8(&written).unwrap());
     }
 

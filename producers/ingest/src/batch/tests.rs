@@ -86,6 +86,6 @@ fn an_answer_counts_and_lists() {
         LineResult::other(4, Kind::QueueFull),
     ];
     let text = String::from_utf8(answer(results).unwrap()).unwrap();
-    expect_test::expect![[r#"{"accepted":1,"refused":1,"unavailable":1,"results":[{"line":1,"status":200,"event_id":"dd1fea66-86da-8627-8acd-eaef763c71b2"},{"line":3,"status":400,"type":"/problems/invalid-request","errors":[{"code":"batch.empty","severity":"error","path":"","message":"must have at least one line that is not blank"}]},{"line":4,"status":503,"type":"/problems/queue-full"}]}"#]]
+    expect_test::expect![[r#"{"accepted":1,"refused":1,"unavailable":1,"results":[{"line":1,"status":200,"event_id":"12260b9d-90b5-8142-9562-fa6358c6915e"},{"line":3,"status":400,"type":"/problems/invalid-request","errors":[{"code":"batch.empty","severity":"error","path":"","message":"must have at least one line that is not blank"}]},{"line":4,"status":503,"type":"/problems/queue-full"}]}"#]]
         .assert_eq(&text);
 }
