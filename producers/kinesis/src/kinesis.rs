@@ -2,6 +2,7 @@
 
 mod body;
 mod spare;
+mod written;
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -13,7 +14,7 @@ use aws_sdk_kinesis::{
 };
 use kinesis_record::HashRange;
 
-use self::{body::StreamId, spare::Spare};
+use self::{body::StreamId, spare::Spare, written::Written};
 use crate::{
     error::{Failure, FailureClass, ShardMapError},
     pipeline::{
@@ -63,15 +64,11 @@ impl Stream {
         };
         let body = self.spare.body(|text| body::put_records(stream, &entries, text));
         drop(entries);
-        let bytes = body.bytes.clone();
         // The SDK resolves, signs and sends; but the records are ours to write: see `body`.
         let call = self.client.put_records().set_records(Some(Vec::new()));
         let call = call.set_stream_name(self.name.as_deref().map(Into::into));
         let call = call.set_stream_arn(self.arn.as_deref().map(Into::into));
-        let call = call.customize().mutate_request(move |request| {
-            request.headers_mut().insert("content-length", bytes.len().to_string());
-            *request.body_mut() = bytes.clone().into();
-        });
+        let call = call.customize().interceptor(Written::new(body.bytes.clone()));
         let answer = call.send().await;
         drop(body);
         match answer {

@@ -34,7 +34,7 @@ use crate::{
     error::{Failure, PutError},
     pipeline::{
         batch::{Batch, Pending, Ticket},
-        lane::{Cut, Due, Lane, Packer},
+        lane::{Cut, Due, Lane, Packer, Rhythm},
         limiter::{Admission, Limiter, PipelineClock},
         meter::Meter,
         outage::{Outage, Permission},
@@ -51,6 +51,11 @@ pub(crate) use retrier::backoff;
 
 /// While nothing is on its way, a lane sends as soon as a quarter of the linger has passed since it last did.
 const IDLE_SPACING_DIVISOR: u32 = 4;
+
+/// While something is on its way, requests are made no closer together than the linger, so that lanes whose answers come one
+/// after the other share the next request: one costs as much as some dozen records. This is the longest such
+/// pause, for a long linger: half a round trip within a region.
+const PACE_MAX: Duration = Duration::from_millis(5);
 
 /// Timers tick in milliseconds and fire late by up to one. So a lane is asked this much before it is due, and sends then: a
 /// record waits for its linger at most, not for that and a tick.
@@ -91,6 +96,7 @@ pub(crate) struct Pipeline {
     /// Batches that are sent again from a moment on.
     parked: BTreeSet<(Instant, BatchId)>,
     requests: HashMap<RequestId, InFlight>,
+    last_request: Option<Instant>,
     outstanding: Outstanding,
     refresh: Refresh,
     outage: Outage,
@@ -133,6 +139,7 @@ impl Pipeline {
             batches: HashMap::new(),
             parked: BTreeSet::new(),
             requests: HashMap::new(),
+            last_request: None,
             outstanding: Outstanding::new(),
             refresh,
             outage,
@@ -317,13 +324,16 @@ impl Pipeline {
 
     /// Cuts batches from all lanes that are due before `horizon`.
     fn collect_lanes(&mut self, now: Instant, horizon: Instant, draft: &mut Draft) {
-        let spacing = self.spacing();
-        let flushed_below = if self.is_closing { u64::MAX } else { self.outstanding.epoch() };
+        let rhythm = Rhythm {
+            spacing: self.spacing(),
+            not_before: self.paced_until(),
+            flushed_below: if self.is_closing { u64::MAX } else { self.outstanding.epoch() },
+        };
         let count = self.lanes.len();
         for turn in 0..count {
             let index = (self.first_lane + turn) % count;
             while let Some(lane) = self.lanes.get_mut(index) {
-                let due = match lane.due(now, spacing, flushed_below, &self.config) {
+                let due = match lane.due(now, rhythm, &self.config) {
                     Due::From(due) if due <= horizon => due,
                     Due::From(due) => {
                         self.wake_at(due.checked_sub(TIMER_GRAIN));
@@ -345,6 +355,12 @@ impl Pipeline {
     fn spacing(&self) -> Duration {
         let is_idle = self.requests.is_empty();
         if is_idle { self.config.linger / IDLE_SPACING_DIVISOR } else { self.config.linger }
+    }
+
+    /// Before when nothing is sent but what is full or flushed; none while nothing is on its way.
+    fn paced_until(&self) -> Option<Instant> {
+        let pace = self.config.linger.min(PACE_MAX);
+        self.last_request.filter(|_| !self.requests.is_empty()).map(|last| last + pace)
     }
 
     /// Cuts one batch from a lane, if the limiter of its shard has room.
@@ -420,6 +436,7 @@ impl Pipeline {
             batches.push((batch_id, Arc::clone(&self.shard_at(landing).shard.id)));
         }
         self.requests.insert(id, InFlight { sent_at: now, batches });
+        self.last_request = Some(now);
         Request { id, entries }
     }
 

@@ -45,6 +45,17 @@ pub(crate) enum Due {
     From(Instant),
 }
 
+/// When lanes that wait for company send.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rhythm {
+    /// How long a lane waits after it last sent.
+    pub(crate) spacing: Duration,
+    /// Nor does it send before this, for requests keep apart.
+    pub(crate) not_before: Option<Instant>,
+    /// Records of epochs below wait for nobody.
+    pub(crate) flushed_below: u64,
+}
+
 /// How a batch is to be cut.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cut {
@@ -164,19 +175,20 @@ impl Lane {
         self.queue.pop_expired(now)
     }
 
-    /// When the lane wants to send: at once if it is full or a flush waits for its head, otherwise when `spacing` has passed
-    /// since it last did.
-    pub(crate) fn due(&mut self, now: Instant, spacing: Duration, flushed_below: u64, config: &Config) -> Due {
+    /// When the lane wants to send: at once if it is full or a flush waits for its head, otherwise in its rhythm.
+    pub(crate) fn due(&mut self, now: Instant, rhythm: Rhythm, config: &Config) -> Due {
         if !config.aggregation {
             self.queue.step_aside();
         }
         let waits_for_answer = self.blocked_by > 0 || (config.aggregation && self.in_flight > 0);
         let Some(head) = self.queue.front().filter(|_| !waits_for_answer) else { return Due::Never };
         let is_full = self.queue.bytes() >= self.aggregate_content_max(config.aggregate_bytes_max, config);
-        let is_flushed = head.ticket.epoch < flushed_below;
-        let due = match self.last_cut {
-            Some(last_cut) if !is_full && !is_flushed => last_cut + spacing,
-            Some(_) | None => now,
+        let is_flushed = head.ticket.epoch < rhythm.flushed_below;
+        let due = if is_full || is_flushed {
+            now
+        } else {
+            let spaced = self.last_cut.map_or(now, |last_cut| last_cut + rhythm.spacing);
+            rhythm.not_before.map_or(spaced, |not_before| not_before.max(spaced))
         };
         // What is flushed may go, but not what the shard has just refused.
         self.resumes_at = self.resumes_at.filter(|at| *at > now);

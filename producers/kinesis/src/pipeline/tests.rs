@@ -144,15 +144,25 @@ fn lanes_share_requests_and_fall_into_step() {
     let first = bench.check_poll(&["a"]);
     bench.at_ms(1);
     drop(bench.put(HIGH, "b"));
-    // The other lane never sent: it is due, whatever else is on its way.
+    assert_eq!(bench.check_quiet(), 4, "requests keep 5 ms apart while one is on its way, less a tick");
+    bench.at_ms(4);
     let second = bench.check_poll(&["b"]);
     drop((bench.put(LOW, "c"), bench.put(HIGH, "d")));
     bench.succeed(&first);
-    assert_eq!(bench.check_quiet(), 7, "the linger, less a tick");
+    assert_eq!(bench.check_quiet(), 8, "another 5 ms, less a tick");
     bench.succeed(&second);
     bench.at_ms(5);
-    // The first is due after 2 ms, the second after 3: they go together.
-    bench.check_poll(&["c", "d"]);
+    // Nothing is on its way: the first is due after 2 ms, the second after 6, and they go together.
+    let third = bench.check_poll(&["c", "d"]);
+    // What is full or flushed keeps no distance.
+    bench.succeed(&third);
+    drop(bench.put(LOW, "e"));
+    bench.at_ms(8);
+    bench.check_poll(&["e"]);
+    drop(bench.put(HIGH, "f"));
+    let (flush, _flushed) = tokio::sync::oneshot::channel();
+    bench.pipeline.flush(flush);
+    bench.check_poll(&["f"]);
 }
 
 #[test]
