@@ -42,7 +42,7 @@ pub struct Variable {
 }
 
 /// Every variable, in the order in which `--help` lists them.
-pub const VARIABLES: [Variable; 21] = [
+pub const VARIABLES: [Variable; 22] = [
     Variable { name: LISTEN, default: "127.0.0.1:8080", meaning: "address and port to serve on (server only)" },
     Variable { name: RAW_STREAM, default: "ad-events", meaning: "name or ARN of the Kinesis stream" },
     Variable {
@@ -87,6 +87,12 @@ pub const VARIABLES: [Variable; 21] = [
         name: RECORD_BYTES_MAX,
         default: "1048576",
         meaning: "largest record that the stream is set to take, 1048576 to 10485760 bytes; Lambda reads up to 4 MB",
+    },
+    Variable {
+        name: COMPRESSION_LEVEL,
+        default: "none",
+        meaning: "compress what goes onto the stream at this level of zstd, 1 to 9: a shard then carries several times as \
+                  much, but only Millrace's own readers can read it",
     },
     Variable {
         name: BATCH_BYTES_MAX,
@@ -155,6 +161,7 @@ const LINGER_MS: &str = "LINGER_MS";
 const BODY_BYTES_MAX: &str = "BODY_BYTES_MAX";
 const CLAIM_CHECK_BUCKET: &str = "CLAIM_CHECK_BUCKET";
 const RECORD_BYTES_MAX: &str = "RECORD_BYTES_MAX";
+const COMPRESSION_LEVEL: &str = "COMPRESSION_LEVEL";
 const BATCH_BYTES_MAX: &str = "BATCH_BYTES_MAX";
 const MEMORY_BYTES_MAX: &str = "MEMORY_BYTES_MAX";
 const BUFFER_BYTES_MAX: &str = "BUFFER_BYTES_MAX";
@@ -185,6 +192,8 @@ pub struct Config {
     pub tenants_endpoint: Option<String>,
     /// How long an event may wait for company.
     pub linger: Duration,
+    /// How aggregates are compressed, if they are.
+    pub compression_level: Option<i32>,
     /// Events that may wait for the stream, in bytes.
     pub buffer_bytes_max: usize,
     /// Where events wait on disk while the stream does not take them; nowhere without it. A function has none: what it
@@ -269,6 +278,7 @@ impl Config {
             tenants_endpoint: reader.tenants_endpoint(tenants.as_ref()),
             tenants,
             linger: reader.millis(LINGER_MS, Duration::from_millis(linger_ms), 0..=1_000),
+            compression_level: reader.compression_level(),
             buffer_bytes_max: reader.number(BUFFER_BYTES_MAX, 64 << 20, (4 << 20)..=(64 << 30)),
             spool,
             tls,
@@ -329,6 +339,10 @@ impl Reader {
 
     fn text(&self, name: &str) -> Option<String> {
         self.vars.get(name).filter(|text| !text.is_empty()).cloned()
+    }
+
+    fn compression_level(&mut self) -> Option<i32> {
+        self.text(COMPRESSION_LEVEL).map(|_| self.parsed(COMPRESSION_LEVEL, 1, |level| (1..=9).contains(level)))
     }
 
     /// Where tenants are, of which only one may be said.

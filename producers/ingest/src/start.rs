@@ -94,6 +94,7 @@ pub async fn producer(config: &Config) -> Result<Producer, StartError> {
     let client = aws_sdk_kinesis::Client::new(&sdk);
     let mut settings = kinesis_producer::Config::new(&config.raw_stream);
     settings.linger = config.linger;
+    settings.compression_level = config.compression_level;
     settings.buffer_bytes_max = config.buffer_bytes_max;
     settings.record_deadline = RECORD_DEADLINE;
     settings.spool.clone_from(&config.spool);

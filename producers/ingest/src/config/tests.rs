@@ -52,6 +52,15 @@ fn what_is_set_counts() {
 }
 
 #[test]
+fn compression_is_asked_for() {
+    let level = |text| config(&[(COMPRESSION_LEVEL, text)]).map(|config| config.compression_level).ok();
+    assert_eq!(config(&[]).unwrap().compression_level, None);
+    for (text, expect) in [("", Some(None)), ("1", Some(Some(1))), ("9", Some(Some(9))), ("0", None), ("fast", None)] {
+        assert_eq!(level(text), expect, "{text:?}");
+    }
+}
+
+#[test]
 fn bodies_are_as_large_as_their_way_allows() {
     let body_bytes = |vars: &[(&str, &str)]| config(vars).map(|config| config.settings.body_bytes_max).ok();
     let bucket = (CLAIM_CHECK_BUCKET, "large");
