@@ -5,6 +5,10 @@ use std::{cell::Cell, ops::Range, rc::Rc};
 /// A made-up ad request of 1,500 bytes; `@` stands where digits differ.
 const BODY: &str = include_str!("body.json");
 
+/// When the ad of that request is to be shown; a call says ten minutes from now.
+const DISPLAY_MS: &str = "1795000000000";
+const LEAD_MS: i64 = 600_000;
+
 /// Size of one event in bytes: what a player with a deal or two and its position sends.
 pub(crate) const EVENT_BYTES: usize = BODY.len();
 
@@ -20,7 +24,11 @@ pub(crate) struct Numbers {
 /// One call, again and again with other events.
 #[derive(Debug)]
 pub(crate) struct Call {
+    pub(crate) path: &'static str,
+    pub(crate) content_type: &'static str,
+    /// Head and body, as HTTP/1.1 has them.
     bytes: Vec<u8>,
+    head_bytes: usize,
     patches: Vec<Patch>,
     numbers: Numbers,
 }
@@ -42,33 +50,39 @@ impl Numbers {
 
 impl Call {
     /// A call with one event.
-    pub(crate) fn single(numbers: &Numbers) -> Self {
-        Self::build("/v1/ad_requests", "application/json", 1, numbers)
+    pub(crate) fn single(now_ms: i64, numbers: &Numbers) -> Self {
+        Self::build("/v1/ad_requests", "application/json", &body(now_ms), numbers)
     }
 
     /// A call with many.
-    pub(crate) fn batch(events: usize, numbers: &Numbers) -> Self {
-        Self::build("/v1/events", "application/x-ndjson", events, numbers)
+    pub(crate) fn batch(events: usize, now_ms: i64, numbers: &Numbers) -> Self {
+        Self::build("/v1/events", "application/x-ndjson", &vec![body(now_ms); events].join("\n"), numbers)
     }
 
-    fn build(path: &str, content_type: &str, events: usize, numbers: &Numbers) -> Self {
-        let body = vec![BODY; events].join("\n");
+    fn build(path: &'static str, content_type: &'static str, body: &str, numbers: &Numbers) -> Self {
         let head = format!(
             "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
-        let mut runs = runs(&body).map(|run| head.len() + run.start..head.len() + run.end);
-        let mut patches = Vec::with_capacity(events);
+        let mut runs = runs(body).map(|run| head.len() + run.start..head.len() + run.end);
+        let mut patches = Vec::new();
         while let (Some(id), Some(screen)) = (runs.next(), runs.next()) {
             patches.push(Patch { id, screen });
         }
         drop(runs);
-        Call { bytes: (head + &body).into_bytes(), patches, numbers: numbers.clone() }
+        let head_bytes = head.len();
+        Call { path, content_type, bytes: (head + body).into_bytes(), head_bytes, patches, numbers: numbers.clone() }
     }
 
     /// Events in a call.
     pub(crate) fn events(&self) -> usize {
         self.patches.len()
+    }
+
+    /// The body of the next call.
+    pub(crate) fn next_body(&mut self) -> &[u8] {
+        let head_bytes = self.head_bytes;
+        self.next().get(head_bytes..).unwrap_or_default()
     }
 
     /// The bytes of the next call.
@@ -81,6 +95,11 @@ impl Call {
         }
         &self.bytes
     }
+}
+
+/// The request as it is sent at a time.
+fn body(now_ms: i64) -> String {
+    BODY.replace(DISPLAY_MS, &(now_ms + LEAD_MS).to_string())
 }
 
 /// Runs of `@`.
@@ -113,8 +132,9 @@ mod tests {
 
     #[test]
     fn events_are_valid_and_no_two_are_the_same() {
+        const NOW_MS: i64 = 1_796_000_000_000;
         let numbers = Numbers::default();
-        let (mut single, mut batch) = (Call::single(&numbers), Call::batch(20, &numbers));
+        let (mut single, mut batch) = (Call::single(NOW_MS, &numbers), Call::batch(20, NOW_MS, &numbers));
         assert_eq!((single.events(), batch.events(), EVENT_BYTES), (1, 20, 1500));
         let mut seen = HashSet::new();
         for call in [&mut single, &mut batch] {
@@ -123,7 +143,7 @@ mod tests {
                 for line in text.split("\r\n\r\n").nth(1).unwrap().lines() {
                     let json = Json::parse(line.as_bytes()).unwrap();
                     let policy = validate::Policy::default();
-                    let found = validate::event(EventType::AdRequest, &json, policy, 1_795_000_000_000);
+                    let found = validate::event(EventType::AdRequest, &json, policy, NOW_MS);
                     assert!(found.is_empty(), "{found:?}");
                     assert!(seen.insert(line.to_owned()), "{line}");
                 }

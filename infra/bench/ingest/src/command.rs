@@ -12,7 +12,7 @@ use ingest::{
 use producer_bench::figure::Figure;
 use tokio::runtime::Runtime;
 
-use crate::{flood, outage, pace, steady, validation};
+use crate::{floor, flood, outage, pace, steady, validation};
 
 /// What the program does: measure, or be the server that is measured.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
@@ -22,6 +22,12 @@ pub enum Command {
     /// `ingest-server`, set by its variables, as its own binary is.
     #[command(hide = true)]
     IngestServer,
+    /// A server that only reads and answers.
+    #[command(hide = true)]
+    IngestFloor {
+        /// Where it listens.
+        address: std::net::SocketAddr,
+    },
 }
 
 /// What to measure, and for how long.
@@ -71,6 +77,7 @@ pub fn run(command: &Command, json: bool) -> anyhow::Result<()> {
             start::logging(LogFormat::Text)?;
             return process::run(config);
         }
+        Command::IngestFloor { address } => return floor::serve(*address),
         Command::Ingest(options) => options,
     };
     let mut full_rate = options.full_rate.map(f64::from);

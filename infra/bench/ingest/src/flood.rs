@@ -10,7 +10,7 @@ use producer_bench::{
 
 use crate::{
     calls::{EVENT_BYTES, Numbers},
-    load::{Callers, Due, Outcome, call, count},
+    load::{Callers, Due, Outcome, Protocol, call, count},
     outage::drain,
     peer,
     server::{self, Process},
@@ -25,10 +25,24 @@ const WARM_UP: Duration = Duration::from_secs(2);
 const GOAL_SINGLES: f64 = 40_000.0;
 const GOAL_BATCHES: f64 = 150_000.0;
 
-/// Connections that post singles: each waits about 6 ms for its acknowledgement, so this many keep a core busy.
-pub(crate) const CONNECTIONS: usize = 256;
+/// Connections that post singles: each waits about 15 ms for its acknowledgement, so this many keep a core busy.
+pub(crate) const CONNECTIONS: usize = 512;
 const BATCH_EVENTS: usize = 100;
 const BATCH_CONNECTIONS: usize = 32;
+/// Connections of HTTP/2, as a load balancer keeps a few to each target.
+const HTTP2_CONNECTIONS: usize = 4;
+
+/// What all callers of a flood do.
+#[derive(Debug, Clone, Copy)]
+struct Calls {
+    protocol: Protocol,
+    callers: usize,
+    events: usize,
+}
+
+const SINGLES: Calls = Calls { protocol: Protocol::Http1, callers: CONNECTIONS, events: 1 };
+const SINGLES_HTTP2: Calls = Calls { protocol: Protocol::Http2(HTTP2_CONNECTIONS), ..SINGLES };
+const BATCHES: Calls = Calls { protocol: Protocol::Http1, callers: BATCH_CONNECTIONS, events: BATCH_EVENTS };
 
 /// What a flood cost.
 #[derive(Debug)]
@@ -57,8 +71,9 @@ pub(crate) fn endpoint(round_trip_ms: u64) -> anyhow::Result<Endpoint> {
 
 /// The figures, and the rate of singles that was reached.
 pub(crate) async fn measure(length: Duration, with_peer: bool) -> anyhow::Result<(Vec<Figure>, f64)> {
-    let singles = ours((CONNECTIONS, 1), length).await?;
-    let batches = ours((BATCH_CONNECTIONS, BATCH_EVENTS), length).await?;
+    let singles = ours(SINGLES, length).await?;
+    let streams = ours(SINGLES_HTTP2, length).await?;
+    let batches = ours(BATCHES, length).await?;
     let (peer_value, peer_note) =
         if with_peer { beside(length).await } else { (None, "no peer was asked for".to_owned()) };
     let figure = |name, unit, goal, speed: &Speed, calls: String| Figure {
@@ -74,17 +89,45 @@ pub(crate) async fn measure(length: Duration, with_peer: bool) -> anyhow::Result
     let rate = singles.outcome.rate();
     let calls = format!("{CONNECTIONS} connections, singles of {EVENT_BYTES} B");
     let of_singles = figure("ingest.singles", "requests/CPU s", GOAL_SINGLES, &singles, calls);
+    let of_streams = format!("{CONNECTIONS} callers over {HTTP2_CONNECTIONS} connections of HTTP/2, singles");
     let calls = format!("{BATCH_CONNECTIONS} connections, NDJSON of {BATCH_EVENTS} events of {EVENT_BYTES} B");
-    let figures = vec![
+    let mut figures = vec![
         Figure {
             peer: Some(peer::name()),
             peer_value,
             note: format!("{}; peer: {peer_note}", of_singles.note),
             ..of_singles
         },
+        figure("ingest.singles_http2", "requests/CPU s", GOAL_SINGLES, &streams, of_streams),
         figure("ingest.batches", "events/CPU s", GOAL_BATCHES, &batches, calls),
     ];
+    for (name, calls) in [("ingest.floor", SINGLES), ("ingest.floor_http2", SINGLES_HTTP2), ("ingest.floor_batches", BATCHES)] {
+        figures.push(floor(name, calls, length).await?);
+    }
     Ok((figures, rate))
+}
+
+/// What a server does that only reads and answers the same calls.
+async fn floor(name: &'static str, calls: Calls, length: Duration) -> anyhow::Result<Figure> {
+    let server = server::start_floor().await?;
+    let Calls { protocol, callers, .. } = calls;
+    // A batch is a call of so many events here too, whatever the answer says.
+    let callers = Callers { address: server.address, callers, protocol, events: calls.events, numbers: Numbers::default() };
+    call(&callers, Due::AtOnce, WARM_UP).await?;
+    let cpu = server.cpu()?;
+    let outcome = call(&callers, Due::AtOnce, length).await?;
+    let spent = server.cpu()?.saturating_sub(cpu).as_secs_f64();
+    let events = count(outcome.accepted);
+    Ok(Figure {
+        name,
+        value: events / spent,
+        unit: if calls.events == 1 { "requests/CPU s" } else { "events/CPU s" },
+        goal: None,
+        better: Better::Higher,
+        peer: None,
+        peer_value: None,
+        note: "the same calls to a server of the same HTTP library that reads and answers, and does nothing else".to_owned(),
+    })
 }
 
 fn note(speed: &Speed) -> String {
@@ -117,10 +160,10 @@ async fn beside(length: Duration) -> (Option<f64>, String) {
 
 /// The rate of singles alone, for figures that need it.
 pub(crate) async fn rate_of_singles(length: Duration) -> anyhow::Result<f64> {
-    Ok(ours((CONNECTIONS, 1), length).await?.outcome.rate())
+    Ok(ours(SINGLES, length).await?.outcome.rate())
 }
 
-async fn ours(calls: (usize, usize), length: Duration) -> anyhow::Result<Speed> {
+async fn ours(calls: Calls, length: Duration) -> anyhow::Result<Speed> {
     let endpoint = endpoint(ROUND_TRIP_MS)?;
     let server = server::start(&endpoint, &[]).await?;
     let speed = flood(&endpoint, &server, calls, length).await?;
@@ -132,17 +175,17 @@ async fn ours(calls: (usize, usize), length: Duration) -> anyhow::Result<Speed> 
 async fn theirs(length: Duration) -> anyhow::Result<Speed> {
     let endpoint = endpoint(ROUND_TRIP_MS)?;
     let server = peer::start(&endpoint).await?;
-    flood(&endpoint, &server, (CONNECTIONS, 1), length).await
+    flood(&endpoint, &server, SINGLES, length).await
 }
 
 /// Calls as fast as they are answered, until what was accepted has arrived.
 async fn flood(
     endpoint: &Endpoint,
     server: &Process,
-    (connections, events): (usize, usize),
+    Calls { protocol, callers, events }: Calls,
     length: Duration,
 ) -> anyhow::Result<Speed> {
-    let callers = Callers { address: server.address, connections, events, numbers: Numbers::default() };
+    let callers = Callers { address: server.address, callers, protocol, events, numbers: Numbers::default() };
     let warm_up = call(&callers, Due::AtOnce, WARM_UP).await?;
     drain(endpoint, warm_up.accepted).await?;
     endpoint.reset()?;

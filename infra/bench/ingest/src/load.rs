@@ -14,7 +14,8 @@ use tokio::task::LocalSet;
 
 use crate::{
     calls::{Call, Numbers},
-    wire::Connection,
+    streams::Stream,
+    wire::{Answer, Connection},
 };
 
 /// Longest latency that is told apart: ten minutes, in microseconds.
@@ -24,10 +25,21 @@ const LATENCY_US_MAX: u64 = 600_000_000;
 #[derive(Debug, Clone)]
 pub(crate) struct Callers {
     pub(crate) address: SocketAddr,
-    pub(crate) connections: usize,
+    /// How many there are; each has one call open at a time.
+    pub(crate) callers: usize,
+    pub(crate) protocol: Protocol,
     /// Events in a call; one by itself goes as a single.
     pub(crate) events: usize,
     pub(crate) numbers: Numbers,
+}
+
+/// How callers speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// A connection for each caller.
+    Http1,
+    /// So many connections, which the callers share.
+    Http2(usize),
 }
 
 /// What came of it.
@@ -74,22 +86,20 @@ pub(crate) fn count(count: u64) -> f64 {
 /// Calls for a time, then waits for the last answers.
 pub(crate) async fn call(callers: &Callers, due: Due, length: Duration) -> anyhow::Result<Outcome> {
     let latency_us = Histogram::new_with_max(LATENCY_US_MAX, 3).context("make a histogram")?;
-    let mut connections = Vec::with_capacity(callers.connections);
-    for _ in 0..callers.connections {
-        connections.push(Connection::open(callers.address).await?);
-    }
+    let lines = open(callers).await?;
+    let now_ms = ingest::http::system_clock_ms();
     // From here on calls are due: what opening hundreds of connections takes is not the server's latency.
     let started = Instant::now();
     let outcome = Rc::new(RefCell::new(Outcome { accepted: 0, refused: 0, latency_us, elapsed: Duration::ZERO }));
     let next_call = Rc::new(Cell::new(0.0));
     let tasks = LocalSet::new();
-    let mut callers_open = Vec::with_capacity(callers.connections);
-    for connection in connections {
+    let mut callers_open = Vec::with_capacity(lines.len());
+    for line in lines {
         let caller = Caller {
-            connection,
+            line,
             call: match callers.events {
-                1 => Call::single(&callers.numbers),
-                events => Call::batch(events, &callers.numbers),
+                1 => Call::single(now_ms, &callers.numbers),
+                events => Call::batch(events, now_ms, &callers.numbers),
             },
             due,
             started,
@@ -112,9 +122,44 @@ pub(crate) async fn call(callers: &Callers, due: Due, length: Duration) -> anyho
     Ok(outcome)
 }
 
+async fn open(callers: &Callers) -> anyhow::Result<Vec<Line>> {
+    let mut lines = Vec::with_capacity(callers.callers);
+    match callers.protocol {
+        Protocol::Http1 => {
+            for _ in 0..callers.callers {
+                lines.push(Line::Http1(Connection::open(callers.address).await?));
+            }
+        }
+        Protocol::Http2(connections) => {
+            let mut streams = Vec::with_capacity(connections);
+            for _ in 0..connections {
+                streams.push(Stream::open(callers.address).await?);
+            }
+            lines.extend(streams.iter().cycle().take(callers.callers).cloned().map(Line::Http2));
+        }
+    }
+    Ok(lines)
+}
+
+/// What a caller speaks over.
+#[derive(Debug)]
+enum Line {
+    Http1(Connection),
+    Http2(Stream),
+}
+
+impl Line {
+    async fn call(&mut self, call: &mut Call) -> anyhow::Result<Answer<'_>> {
+        match self {
+            Line::Http1(connection) => connection.call(call.next()).await,
+            Line::Http2(stream) => stream.call(call).await,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Caller {
-    connection: Connection,
+    line: Line,
     call: Call,
     due: Due,
     started: Instant,
@@ -129,7 +174,7 @@ impl Caller {
         while let Some(due) = self.next_due() {
             tokio::time::sleep_until(due.into()).await;
             let events = u64::try_from(self.call.events())?;
-            let answer = self.connection.call(self.call.next()).await?;
+            let answer = self.line.call(&mut self.call).await?;
             let latency_us = u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX);
             let accepted = match (answer.status, events) {
                 (200, 1) => 1,

@@ -32,6 +32,14 @@ pub(crate) async fn start(endpoint: &Endpoint, settings: &[(&str, String)]) -> a
     Process::start(command, address).await
 }
 
+/// Starts the server that does nothing.
+pub(crate) async fn start_floor() -> anyhow::Result<Process> {
+    let address = free_address()?;
+    let mut command = Command::new(std::env::current_exe().context("find this program")?);
+    command.arg("ingest-floor").arg(address.to_string());
+    Process::start(command, address).await
+}
+
 impl Process {
     /// Starts a process and waits until it listens.
     pub(crate) async fn start(mut command: Command, address: SocketAddr) -> anyhow::Result<Self> {

@@ -8,7 +8,7 @@ use producer_bench::figure::{Better, Figure};
 use crate::{
     calls::Numbers,
     flood::{CONNECTIONS, endpoint},
-    load::{Callers, Due, call, count},
+    load::{Callers, Due, Protocol, call, count},
     server,
 };
 
@@ -21,7 +21,7 @@ const GOAL_PERCENT: f64 = 10.0;
 pub(crate) async fn measure(length: Duration) -> anyhow::Result<Vec<Figure>> {
     let endpoint = endpoint(ROUND_TRIP_MS)?;
     let server = server::start(&endpoint, &[]).await?;
-    let callers = Callers { address: server.address, connections: CONNECTIONS, events: 1, numbers: Numbers::default() };
+    let callers = Callers { address: server.address, protocol: Protocol::Http1, callers: CONNECTIONS, events: 1, numbers: Numbers::default() };
     call(&callers, Due::AtOnce, WARM_UP).await?;
     let mut samples = Vec::new();
     let sampling = async {

@@ -1,5 +1,5 @@
-//! One keep-alive connection: a request out, its answer back. Written by hand, because callers share the machine with what
-//! is measured: one write and mostly one read a call.
+//! One keep-alive connection of HTTP/1.1: a request out, its answer back. Written by hand, because callers share the machine
+//! with what is measured: one write and mostly one read a call.
 
 use std::net::SocketAddr;
 
