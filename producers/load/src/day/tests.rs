@@ -157,8 +157,7 @@ fn the_same_seed_gives_the_same_bytes() {
 #[test]
 fn forty_thousand_screens_and_five_bidders_make_life_like_curves() {
     let screens = screens(9, 40_000);
-    let by_id: HashMap<&str, &crate::screen::Screen> =
-        screens.iter().map(|screen| (screen.adunit_id.as_str(), screen)).collect();
+    let by_id: HashMap<&str, &Screen> = screens.iter().map(|screen| (screen.adunit_id.as_str(), screen)).collect();
     let mut day =
         Day::new(DayConfig { seed: 9, start_ms: START_MS, auctions_per_day: 8_000 }, screens.clone()).unwrap();
     let (mut bidders, mut asking, mut zones) = (HashSet::new(), HashSet::new(), HashSet::new());
@@ -187,7 +186,7 @@ fn forty_thousand_screens_and_five_bidders_make_life_like_curves() {
             _ => {}
         }
     }
-    assert_eq!(bidders, super::bidder::BIDDERS.iter().map(|bidder| bidder.id.to_owned()).collect());
+    assert_eq!(bidders, bidder::BIDDERS.iter().map(|bidder| bidder.id.to_owned()).collect());
     // Of 40,000 screens that ask 8,000 times, nearly as many different ones as chance lets ask.
     assert!(asking.len() > 6_500, "{} screens ask", asking.len());
     assert!(zones.len() > 20, "{} zones", zones.len());
