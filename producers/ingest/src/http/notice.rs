@@ -135,13 +135,13 @@ mod tests {
         check(
             "auction_id=a%2F1&auction_imp_id=1&auction_price=2.5&auction_currency=USD&auction_multiplier=14.2&auction_imp_ts=1795000000000&other=x+y",
             &expect![[
-                r#"{"auction_currency":"USD","auction_id":"a/1","auction_imp_ts":1795000000000,"auction_multiplier":14.2,"auction_price":2.5,"imp_id":"1","other":"x y","query":"auction_id=a%2F1&auction_imp_id=1&auction_price=2.5&auction_currency=USD&auction_multiplier=14.2&auction_imp_ts=1795000000000&other=x+y"}"#
+                r#"{"auction_currency":"USD","auction_id":"a/1","auction_imp_ts":1795000000000,"auction_multiplier":14.2,"auction_price":2.5,"imp_id":"1","other":"x y","query":"auction_currency=USD&auction_id=a%2F1&auction_imp_id=1&auction_imp_ts=1795000000000&auction_multiplier=14.2&auction_price=2.5&other=x+y"}"#
             ]],
         );
         check(
             "id=a&price=AUDIT&loss=&bid_id=$%7BAUCTION_BID_ID%7D&multiplier=NaN",
             &expect![[
-                r#"{"auction_id":"a","auction_multiplier":"NaN","query":"id=a&price=AUDIT&loss=&bid_id=$%7BAUCTION_BID_ID%7D&multiplier=NaN","unresolved":["bid_id"]}"#
+                r#"{"auction_id":"a","auction_multiplier":"NaN","query":"bid_id=%24%7BAUCTION_BID_ID%7D&id=a&loss=&multiplier=NaN&price=AUDIT","unresolved":["bid_id"]}"#
             ]],
         );
         check("", &expect![[r#"{"query":""}"#]]);
