@@ -9,11 +9,13 @@ use std::sync::LazyLock;
 use chrono::NaiveDate;
 
 /// Every report file, by the report's name.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 7] = [
     ("requests_by_venue_local_hour", include_str!("../sql/requests_by_venue_local_hour.sql")),
     ("plays_by_venue_local_hour", include_str!("../sql/plays_by_venue_local_hour.sql")),
     ("latency_percentiles_hourly", include_str!("../sql/latency_percentiles_hourly.sql")),
     ("failed_events_hourly", include_str!("../sql/failed_events_hourly.sql")),
+    ("failed_events_payloads", include_str!("../sql/failed_events_payloads.sql")),
+    ("notice_violations", include_str!("../sql/notice_violations.sql")),
     ("adunit_activity_daily", include_str!("../sql/adunit_activity_daily.sql")),
 ];
 
@@ -26,7 +28,7 @@ pub struct Report {
     pub title: &'static str,
     /// The question it answers.
     pub question: &'static str,
-    /// The table it reads.
+    /// The table it reads; it may join others.
     pub table: &'static str,
     /// Columns of the answer and their meaning, in order.
     pub columns: Vec<(&'static str, &'static str)>,

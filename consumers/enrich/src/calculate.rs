@@ -151,7 +151,7 @@ fn enrich_imp<'a>(
 ) -> ImpEnrichment<'a> {
     let adunit_id = request.adunit_id(imp);
     let entry = adunit_id.and_then(|id| screens.get(id));
-    let (multiplier_e4, multiplier_source) = match (imp.multiplier_e4(), entry) {
+    let (multiplier_e4, multiplier_source) = match (request.multiplier_e4(imp), entry) {
         (Some(multiplier), _) => (multiplier, MultiplierSource::Request),
         (None, Some(entry)) => (entry.multiplier_e4, MultiplierSource::Screen),
         (None, None) => (MULTIPLIER_DEFAULT_E4, MultiplierSource::Default),

@@ -101,6 +101,9 @@ fn cell<'r>(column: &Column, row: Row<'r, '_, '_>) -> Option<Cell<'r>> {
             }
         }
         Source::Member(path, reading) => read(row.body.at(path)?, column.kind, reading),
+        Source::EitherMember([first, second], reading) => {
+            read(row.body.at(first).or_else(|| row.body.at(second))?, column.kind, reading)
+        }
         Source::SeatMember(path, reading) => read(row.seat.at(path)?, column.kind, reading),
         Source::BidMember(path, reading) => read(row.bid.at(path)?, column.kind, reading),
         // No table has such a column beside others: the definitions' test says so.

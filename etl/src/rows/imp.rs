@@ -38,6 +38,7 @@ pub(super) fn append(rows: &mut TableRows, event: &Checked<'_, '_>) {
             ("venuetype_id", OptInt32(screen.map(|screen| screen.venuetype_id))),
             ("venuetype_parent", OptInt32(screen.map(|screen| screen.venuetype_parent))),
             ("request_venuetype", OptText(request_venuetype.as_deref())),
+            ("venuetypetax", OptInt32(int32(request.venuetypetax()))),
             ("city", OptText(screen.map(|screen| screen.city.as_ref()))),
             ("country", OptText(screen.map(|screen| screen.country.as_ref()))),
             ("device_geo_lat", OptFloat64(position.map(|(lat, _)| lat))),

@@ -106,42 +106,47 @@ fn every_column_of_an_ad_request() {
         batch,
         0,
         &expect![[r#"
-        event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
-        schema_version 1
-        tenant_id "demo"
-        auction_id "auction-1"
-        event_ts @1795000000123
-        received_ts @1795000000123
-        enriched_ts @1795000001000
-        endpoint "/v1/ad_requests"
-        handler_us 17
-        warnings "a,b"
-        channel "dooh"
-        adunit_id "unit-1"
-        publisher_id "pub-r"
-        dooh_id "unit-2"
-        dooh_name "Tower"
-        dooh_domain "x.example"
-        imps 2
-        at 1
-        tmax_ms 250
-        cur "USD,EUR"
-        test true
-        source_tid "tid"
-        source_fd 1
-        regs_coppa 0
-        regs_gdpr 1
-        regs_us_privacy "1YNN"
-        regs_gpp_sid "7,8"
-        device_ua "ua"
-        device_ifa "ifa"
-        device_w 1920
-        device_h 1080
-        device_geo_lat 52.5
-        device_geo_lon -13.25
-        device_geo_country "DEU"
-        body_bytes 532
-    "#]],
+            event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
+            schema_version 1
+            tenant_id "demo"
+            auction_id "auction-1"
+            event_ts @1795000000123
+            received_ts @1795000000123
+            enriched_ts @1795000001000
+            endpoint "/v1/ad_requests"
+            handler_us 17
+            warnings "a,b"
+            channel "dooh"
+            adunit_id "unit-1"
+            publisher_id "pub-r"
+            dooh_id "unit-2"
+            dooh_name "Tower"
+            dooh_domain "x.example"
+            dooh_audience -
+            imps 2
+            at 1
+            tmax_ms 250
+            cur "USD,EUR"
+            test true
+            source_tid "tid"
+            source_fd 1
+            regs_coppa 0
+            regs_gdpr 1
+            regs_us_privacy "1YNN"
+            regs_gpp_sid "7,8"
+            regs_gpc -
+            schain_complete -
+            schain_nodes -
+            device_ua "ua"
+            device_ifa "ifa"
+            device_w 1920
+            device_h 1080
+            device_ppi -
+            device_geo_lat 52.5
+            device_geo_lon -13.25
+            device_geo_country "DEU"
+            body_bytes 532
+        "#]],
     );
 }
 
@@ -154,38 +159,39 @@ fn every_column_of_an_imp() {
         batch,
         0,
         &expect![[r#"
-        event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
-        imp_index 0
-        tenant_id "demo"
-        auction_id "auction-1"
-        imp_id "1"
-        event_ts @1795000000123
-        received_ts @1795000000123
-        adunit_id "unit-1"
-        imp_tagid "unit-1"
-        media_type "banner,video"
-        imp_bidfloor_cpm_micros 2500000
-        imp_bidfloorcur "EUR"
-        imp_qty_multiplier_e4 142000
-        multiplier_source "request"
-        floor_cost_micros 35500
-        imp_dt_ts @1647010095000
-        imp_exp_s 30
-        imp_ssai 2
-        screen_known true
-        publisher_id "pub-s"
-        venuetype_id 301
-        venuetype_parent 3
-        request_venuetype "301"
-        city "Berlin"
-        country "DEU"
-        device_geo_lat 52.5
-        device_geo_lon -13.25
-        tz "Europe/Berlin"
-        local_ts @1795003600123
-        local_hour 12
-        test true
-    "#]],
+            event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
+            imp_index 0
+            tenant_id "demo"
+            auction_id "auction-1"
+            imp_id "1"
+            event_ts @1795000000123
+            received_ts @1795000000123
+            adunit_id "unit-1"
+            imp_tagid "unit-1"
+            media_type "banner,video"
+            imp_bidfloor_cpm_micros 2500000
+            imp_bidfloorcur "EUR"
+            imp_qty_multiplier_e4 142000
+            multiplier_source "request"
+            floor_cost_micros 35500
+            imp_dt_ts @1647010095000
+            imp_exp_s 30
+            imp_ssai 2
+            screen_known true
+            publisher_id "pub-s"
+            venuetype_id 301
+            venuetype_parent 3
+            request_venuetype "301"
+            venuetypetax -
+            city "Berlin"
+            country "DEU"
+            device_geo_lat 52.5
+            device_geo_lon -13.25
+            tz "Europe/Berlin"
+            local_ts @1795003600123
+            local_hour 12
+            test true
+        "#]],
     );
 }
 
@@ -197,38 +203,39 @@ fn every_column_of_an_imp_of_an_unknown_ad_unit() {
         batch,
         1,
         &expect![[r#"
-        event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
-        imp_index 1
-        tenant_id "demo"
-        auction_id "auction-1"
-        imp_id "2"
-        event_ts @1795000000123
-        received_ts @1795000000123
-        adunit_id "unit-2"
-        imp_tagid -
-        media_type ""
-        imp_bidfloor_cpm_micros 0
-        imp_bidfloorcur "USD"
-        imp_qty_multiplier_e4 10000
-        multiplier_source "default"
-        floor_cost_micros -
-        imp_dt_ts -
-        imp_exp_s -
-        imp_ssai -
-        screen_known false
-        publisher_id "pub-r"
-        venuetype_id -
-        venuetype_parent -
-        request_venuetype "301"
-        city -
-        country -
-        device_geo_lat 52.5
-        device_geo_lon -13.25
-        tz -
-        local_ts -
-        local_hour -
-        test true
-    "#]],
+            event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
+            imp_index 1
+            tenant_id "demo"
+            auction_id "auction-1"
+            imp_id "2"
+            event_ts @1795000000123
+            received_ts @1795000000123
+            adunit_id "unit-2"
+            imp_tagid -
+            media_type ""
+            imp_bidfloor_cpm_micros 0
+            imp_bidfloorcur "USD"
+            imp_qty_multiplier_e4 10000
+            multiplier_source "default"
+            floor_cost_micros -
+            imp_dt_ts -
+            imp_exp_s -
+            imp_ssai -
+            screen_known false
+            publisher_id "pub-r"
+            venuetype_id -
+            venuetype_parent -
+            request_venuetype "301"
+            venuetypetax -
+            city -
+            country -
+            device_geo_lat 52.5
+            device_geo_lon -13.25
+            tz -
+            local_ts -
+            local_hour -
+            test true
+        "#]],
     );
 }
 

@@ -155,6 +155,13 @@ impl Refused {
         let (severity, path) = (Severity::Error, String::new());
         Self::for_violation(kept, Violation { code: SIZE, severity, path, section: "", message, offset: None }, door)
     }
+
+    /// A body that is not what its encoding says.
+    pub(crate) fn of_encoding(kept: &[u8], door: &Door<'_>) -> Self {
+        let message = "must be what its Content-Encoding says";
+        let (code, severity, path) = ("body.encoding", Severity::Error, String::new());
+        Self::for_violation(kept, Violation { code, severity, path, section: "", message, offset: None }, door)
+    }
 }
 
 /// The rule of a body above the limit of size.

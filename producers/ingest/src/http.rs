@@ -25,10 +25,10 @@ use events::violation::Violation;
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 use serde::Serialize;
 
-use crate::accept::Door;
+use crate::accept::{Door, Refused};
 use crate::batch;
 use crate::counters::Class;
-use crate::http::body::Rules;
+use crate::http::body::{NotReceived, Rules};
 use crate::http::problem::{Kind, Problem};
 use crate::http::routes::{ROUTES, Route, Serves};
 use crate::ingest::{Ingest, NotOffered};
@@ -157,8 +157,10 @@ where
         }
     };
     let taken = async {
-        let body = body::receive(&head.headers, body, rules).await;
-        let body = body.map_err(|kind| body_problem(ingest, kind, rules.bytes_max))?;
+        let body = match body::receive(&head.headers, body, rules).await {
+            Ok(body) => body,
+            Err(failed) => return Err(not_received(ingest, &tenant, failed, rules, (event_type, endpoint)).await),
+        };
         auth::take_bytes(ingest, &tenant, body.bytes.len())?;
         take(ingest, &tenant, body, (event_type, endpoint)).await
     };
@@ -235,8 +237,10 @@ where
             return Err(problem);
         }
     };
-    let body = body::receive(&head.headers, body, rules).await;
-    let body = body.map_err(|kind| body_problem(ingest, kind, rules.bytes_max))?;
+    let body = match body::receive(&head.headers, body, rules).await {
+        Ok(body) => body,
+        Err(failed) => return Err(not_received(ingest, &tenant, failed, rules, (event_type, "/v1/events")).await),
+    };
     auth::take_bytes(ingest, &tenant, body.bytes.len())?;
     batch::take(ingest, &tenant, body, event_type).await
 }
@@ -263,9 +267,12 @@ async fn take_notice(ingest: &Ingest, name: &str, request: Request) -> Result<(E
     let has_macros = parameters.iter().any(|(name, _)| !matches!(name.as_str(), "key" | "tenant" | "sig"));
     let received = if head.method == Method::POST && !has_macros {
         // The members as a document, as the route of the event's type takes it.
-        body::receive(&head.headers, body, rules).await.map_err(|kind| body_problem(ingest, kind, rules.bytes_max))?
+        match body::receive(&head.headers, body, rules).await {
+            Ok(body) => body,
+            Err(failed) => return Err(not_received(ingest, &tenant, failed, rules, (event_type, ENDPOINT)).await),
+        }
     } else {
-        body::Received::made(notice::body(query, &parameters))
+        body::Received::made(notice::body(&parameters))
     };
     auth::take_bytes(ingest, &tenant, received.bytes.len())?;
     take(ingest, &tenant, received, (event_type, ENDPOINT)).await
@@ -326,10 +333,28 @@ fn rules<'i>(ingest: &'i Ingest, media_types: &'static [&'static str], bytes_max
     Rules { media_types, bytes_max, timeout: ingest.settings().body_timeout, memory: ingest.memory() }
 }
 
-/// What a sender is told of its body, which is counted.
-fn body_problem(ingest: &Ingest, kind: Kind, bytes_max: usize) -> Problem {
+/// What a sender is told of its body, which is counted. One that is refused for its bytes is kept, up to the size of an
+/// event.
+async fn not_received(
+    ingest: &Ingest,
+    tenant: &Tenant,
+    failed: NotReceived<'_>,
+    rules: Rules<'_>,
+    (event_type, endpoint): (EventType, &'static str),
+) -> Problem {
+    let kind = failed.kind;
     ingest.count(class(kind));
-    if kind == Kind::TooLarge { Problem::too_large(bytes_max) } else { Problem::new(kind) }
+    if !failed.kept.is_empty() {
+        let kept = failed.kept.slice(..failed.kept.len().min(ingest.settings().body_bytes_max));
+        let received_ts = ingest.now().ts_ms;
+        let door = Door { tenant_id: &tenant.id, policy: tenant.policy, endpoint, event_type, received_ts };
+        let refused =
+            if kind == Kind::CorruptBody { Refused::of_encoding(&kept, &door) } else { Refused::of_size(&kept, &door) };
+        let delivery = ingest.keep(tenant, &refused, (&kept, failed.bytes), &door);
+        drop((kept, failed));
+        ingest.settle_refused(delivery).await;
+    }
+    if kind == Kind::TooLarge { Problem::too_large(rules.bytes_max) } else { Problem::new(kind) }
 }
 
 fn empty(status: StatusCode) -> Response {

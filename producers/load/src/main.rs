@@ -24,8 +24,10 @@ use load::{Config, Day, DayConfig, Progress, Report, Source, Traffic, screens};
 ///   load --replay requests.ndjson --rate 500 --acks ids.txt
 ///   load --print 3 | head -1
 ///   load --day --speed 60 --seconds 1440 --batch 50 --connections 64
+///
+/// `load --help` explains the day and the words of the report.
 #[derive(Debug, Parser)]
-#[command(version, verbatim_doc_comment)]
+#[command(version, verbatim_doc_comment, after_long_help = MANUAL)]
 struct Arguments {
     /// Host and port of the collection API.
     #[arg(long, default_value = "127.0.0.1:8080")]
@@ -42,9 +44,10 @@ struct Arguments {
     /// Events per call: above 1, NDJSON batches go to /v1/events.
     #[arg(long, default_value = "1", value_parser = batch)]
     batch: NonZeroU32,
-    /// How many screens ask for ads; 40,000 are a large exchange's.
-    #[arg(long, default_value_t = 2_000)]
-    screens: usize,
+    /// How many screens ask for ads: 40,000, a large exchange's, for a day, else 2,000. They stand in 30 cities of 16
+    /// offsets from UTC, at 20 kinds of places; a larger number adds to the screens of a smaller one.
+    #[arg(long)]
+    screens: Option<usize>,
     /// The same seed, rate and start time give the same bytes.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -84,6 +87,35 @@ struct Arguments {
     json: bool,
 }
 
+const SCREENS_DEFAULT: usize = 2_000;
+/// A large exchange's.
+const SCREENS_OF_DAY_DEFAULT: usize = 40_000;
+
+/// What the long help says behind the options.
+const MANUAL: &str = "\
+The rate is open: events are due at fixed moments, whether or not earlier ones were answered. Latency counts from the
+moment at which an event was due, so a server that stops for a second is seen to stop; `service time` counts from when
+the call was sent, which is what a closed loop would show. An event for which every connection is still busy a second
+after it was due is `missed`: give more --connections, or a larger --batch.
+
+The report: `accepted` are events answered with 2xx, `refused` with a 4xx (--invalid-percent makes some), `unavailable`
+with 5xx, 429 or 408, `unanswered` lost their connection or waited too long, `missed` were never sent. The exit code is 0
+when the run came to its end, whatever the answers; --json prints the report for programs, --acks keeps every accepted
+id, so that they can be looked for in the tables.
+
+A day (--day) is what an exchange sends: ad requests, by the hour of each screen's own clock and the kind of its place;
+for each a bid request to five bidders and what they answered (bids, no bids, timeouts, errors, throttling); the auction
+of each imp; win and loss notices; plays reported within minutes, some of them hours later; and bills. Ids link them all.
+Events come in the order of their own time. --speed 60 sends an hour in a minute, with yesterday's times; without
+--speed they are sent as fast as --rate says. One --seed with one --start-ms gives the same bytes each time:
+
+  load --day --start-ms 1795305600000 --print 100000 | sha256sum
+
+What the day looks like in the tables:
+
+  millrace report requests_by_venue_local_hour
+  millrace report plays_by_venue_local_hour";
+
 #[expect(clippy::print_stderr, reason = "a command answers on its terminal")]
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
@@ -114,7 +146,7 @@ fn config(arguments: &Arguments) -> anyhow::Result<Config> {
         None if arguments.day => Source::Day(day(arguments, now_ms)?),
         Some(path) => Source::Replay(Replay::read(path, arguments.rounds)?),
         None => {
-            let screens = screens(arguments.seed, arguments.screens);
+            let screens = screens(arguments.seed, arguments.screens.unwrap_or(SCREENS_DEFAULT));
             Source::Traffic(Traffic::new(arguments.seed, &screens, per_10k(arguments.invalid_percent))?)
         }
     };
@@ -140,7 +172,8 @@ fn day(arguments: &Arguments, now_ms: i64) -> anyhow::Result<DaySource> {
     let is_fast = arguments.speed.is_some_and(|speed| speed > 1);
     let start_ms = arguments.start_ms.unwrap_or(if is_fast { now_ms - DAY_MS } else { now_ms });
     let config = DayConfig { seed: arguments.seed, start_ms, auctions_per_day: arguments.auctions_per_day };
-    let day = Day::new(config, screens(arguments.seed, arguments.screens))?;
+    let count = arguments.screens.unwrap_or(SCREENS_OF_DAY_DEFAULT);
+    let day = Day::new(config, screens(arguments.seed, count))?;
     Ok(DaySource::new(day, arguments.speed.and_then(NonZeroU32::new)))
 }
 

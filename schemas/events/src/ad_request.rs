@@ -2,6 +2,9 @@
 //!
 //! Views over the document, not a copy of it: members that nobody reads cost nothing, and unknown ones stay.
 
+use std::borrow::Cow;
+
+use crate::dooh::{self, Venue};
 use crate::json::Json;
 
 /// A bid request.
@@ -71,12 +74,54 @@ impl<'r, 'j> AdRequest<'r, 'j> {
         candidates.into_iter().flatten().find(|id| !id.is_empty())
     }
 
-    /// The venue type of a screen, from the specification's member or its common misspellings.
-    pub fn venuetype(self) -> Option<String> {
-        let dooh = self.root.get("dooh")?;
-        let value = dooh.get("venuetype").or_else(|| dooh.get("venuetypeid"))?;
-        let first = if let Json::Array(elements) = value { elements.first()? } else { value };
-        first.as_str().map(str::to_owned).or_else(|| first.as_i64().map(|id| id.to_string()))
+    /// The venue type of a screen under any of its names; absent where `OpenOOH` has no such type.
+    pub fn venuetype(self) -> Option<Cow<'r, str>> {
+        match dooh::venue(self.root) {
+            Venue::Known(id) => Some(id),
+            Venue::Unknown | Venue::Absent => None,
+        }
+    }
+
+    /// The taxonomy that the venue type is of, where the request says so.
+    pub fn venuetypetax(self) -> Option<i64> {
+        dooh::venuetypetax(self.root)?.value.as_i64()
+    }
+
+    /// How many people the opportunity reaches, as exchanges of older versions say it.
+    pub fn audience(self) -> Option<f64> {
+        dooh::audience(self.root)?.value.as_f64().filter(|audience| *audience >= 0.0)
+    }
+
+    /// Impressions that one play of an imp counts for, in ten-thousandths, when the request says so: `imp.qty`, or for an
+    /// imp without one the `impmultiply` of older versions.
+    pub fn multiplier_e4(self, imp: Imp<'r, 'j>) -> Option<i64> {
+        let value = match imp.root.get("qty") {
+            Some(qty) => qty.get("multiplier")?.as_f64()?,
+            None => dooh::multiplier(self.root)?.value.as_f64().filter(|multiplier| *multiplier > 0.0)?,
+        };
+        crate::money::multiplier_e4(value)
+    }
+
+    /// `regs.gdpr`, or where it stood before 2.6.
+    pub fn gdpr(self) -> Option<i64> {
+        self.integer(&["regs", "gdpr"]).or_else(|| self.integer(&["regs", "ext", "gdpr"]))
+    }
+
+    /// `regs.us_privacy`, or where it stood before 2.6. One that is no such string is ignored.
+    pub fn us_privacy(self) -> Option<&'r str> {
+        let text = self.text(&["regs", "us_privacy"]).or_else(|| self.text(&["regs", "ext", "us_privacy"]));
+        text.filter(|text| is_us_privacy(text))
+    }
+
+    /// Whether the sender passed on a `Sec-GPC` of 1.
+    pub fn gpc(self) -> Option<bool> {
+        let value = self.root.at(&["regs", "ext", "gpc"])?;
+        value.as_str().map(|text| text == "1").or_else(|| value.as_i64().map(|flag| flag == 1))
+    }
+
+    /// The supply chain, from `source`, or from its `ext`, where it stood before 2.6.
+    pub fn schain(self) -> Option<&'r Json<'j>> {
+        self.root.at(&["source", "schain"]).or_else(|| self.root.at(&["source", "ext", "schain"]))
     }
 
     /// Latitude and longitude of the device, when both are there. `long` is read as `lon`.
@@ -145,11 +190,6 @@ impl<'r> Imp<'r, '_> {
         self.text(&["bidfloorcur"]).unwrap_or("USD")
     }
 
-    /// Impressions that one play counts for, in ten-thousandths, when the request says so.
-    pub fn multiplier_e4(self) -> Option<i64> {
-        self.root.at(&["qty", "multiplier"])?.as_f64().and_then(crate::money::multiplier_e4)
-    }
-
     /// The estimated time of display in milliseconds; a time in seconds, which is common, is read as one.
     pub fn display_ts(self) -> Option<i64> {
         self.root.get("dt")?.as_f64().and_then(crate::time::millis).map(|time| time.ms)
@@ -164,6 +204,12 @@ impl<'r> Imp<'r, '_> {
     pub fn integer(self, path: &[&str]) -> Option<i64> {
         self.root.at(path)?.as_i64()
     }
+}
+
+/// Whether a text is the IAB's U.S. privacy string, version 1.
+pub(crate) fn is_us_privacy(text: &str) -> bool {
+    let is_answer = |byte: u8| matches!(byte.to_ascii_uppercase(), b'Y' | b'N' | b'-');
+    matches!(text.as_bytes(), [b'1', rest @ ..] if rest.len() == 3 && rest.iter().copied().all(is_answer))
 }
 
 #[cfg(test)]
@@ -190,7 +236,8 @@ mod tests {
         assert_eq!(imps.iter().map(|imp| request.adunit_id(*imp)).collect::<Vec<_>>(), [Some("s"), Some("t")]);
         assert_eq!(imps[0].media_type(), "banner,video");
         assert_eq!((imps[0].floor_cpm_micros(), imps[0].floor_cur()), (2_500_000, "USD"));
-        assert_eq!((imps[0].multiplier_e4(), imps[1].multiplier_e4()), (Some(142_000), None));
+        let multipliers = imps.iter().map(|imp| request.multiplier_e4(*imp));
+        assert_eq!(multipliers.collect::<Vec<_>>(), [Some(142_000), None]);
         assert_eq!((imps[0].display_ts(), imps[1].display_ts()), (Some(1_647_010_095_000), Some(1_647_010_095_000)));
     }
 
@@ -201,5 +248,22 @@ mod tests {
         assert_eq!((request.id(), request.channel(), request.publisher_id()), (None, None, None));
         assert_eq!(request.imps().count(), 0);
         assert_eq!(request.position(), None);
+    }
+    #[test]
+    fn members_are_found_where_older_versions_had_them() {
+        let text =
+            br#"{"regs":{"ext":{"gdpr":1,"us_privacy":"1YNN","gpc":"1"}},"source":{"ext":{"schain":{"complete":1}}},
+            "device":{"ext":{"dooh":{"impmultiply":4,"audience":1.5,"venuetypeid":10101}}},
+            "imp":[{"id":"1"},{"id":"2","qty":{"multiplier":2}}]}"#;
+        let json = Json::parse(text).unwrap();
+        let request = AdRequest::new(&json);
+        assert_eq!((request.gdpr(), request.us_privacy(), request.gpc()), (Some(1), Some("1YNN"), Some(true)));
+        assert!(request.schain().is_some());
+        assert_eq!((request.audience(), request.venuetype().as_deref()), (Some(1.5), Some("10101")));
+        let multipliers = request.imps().map(|imp| request.multiplier_e4(imp));
+        assert_eq!(multipliers.collect::<Vec<_>>(), [Some(40_000), Some(20_000)]);
+        let json = Json::parse(br#"{"regs":{"us_privacy":"yes"},"dooh":{"impmultiply":0,"venuetype":["0"]}}"#).unwrap();
+        let request = AdRequest::new(&json);
+        assert_eq!((request.us_privacy(), request.venuetype(), request.gpc()), (None, None, None));
     }
 }

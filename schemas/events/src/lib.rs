@@ -8,6 +8,7 @@ pub mod ad_request;
 mod code_list;
 pub mod country;
 pub mod currency;
+pub mod dooh;
 pub mod enriched;
 pub mod envelope;
 pub mod event_id;

@@ -112,6 +112,8 @@ pub enum Source {
     Screen(ScreenFact),
     /// A member of the body.
     Member(&'static [&'static str], Reading),
+    /// A member of the body, or where that is absent another one.
+    EitherMember([&'static [&'static str]; 2], Reading),
     /// A member of the `seatbid` that the bid stands in.
     SeatMember(&'static [&'static str], Reading),
     /// A member of the bid.
@@ -221,6 +223,7 @@ mod tests {
                     Source::AuctionId
                         | Source::Warnings
                         | Source::Member(..)
+                        | Source::EitherMember(..)
                         | Source::SeatMember(..)
                         | Source::BidMember(..)
                 );

@@ -11,9 +11,11 @@ mod exchange;
 mod findings;
 mod imp;
 mod notice;
+mod offer;
 mod play;
 mod privacy;
 mod request;
+mod screen;
 mod supply;
 
 use crate::envelope::EventType;

@@ -126,6 +126,20 @@ mod corpus {
         .assert_eq(&outcomes(messages));
     }
 
+    /// What runs of the fuzzer found: one input for each way through the code.
+    #[test]
+    fn what_the_fuzzer_found_is_read_without_a_panic() {
+        for target in ["unpack", "message"] {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/found").join(target);
+            let inputs: Vec<_> =
+                fs::read_dir(folder).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect();
+            assert!(inputs.len() > 30, "{target}");
+            for input in inputs {
+                run(if target == "message" { sealed(&input) } else { input });
+            }
+        }
+    }
+
     #[derive(Debug, Clone)]
     enum Mutation {
         Set(prop::sample::Index, u8),

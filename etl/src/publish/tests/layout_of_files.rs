@@ -55,7 +55,7 @@ async fn columns_are_compressed_encoded_and_indexed_by_what_they_hold() {
                 "event_id" | "auction_id" | "source_tid" | "body" => Encoding::DELTA_LENGTH_BYTE_ARRAY,
                 _ if name.ends_with("_ts") => Encoding::DELTA_BINARY_PACKED,
                 "handler_us" | "body_bytes" | "tmax_ms" => Encoding::DELTA_BINARY_PACKED,
-                "test" | "screen_known" => Encoding::PLAIN,
+                "test" | "screen_known" | "regs_gpc" => Encoding::PLAIN,
                 _ => Encoding::RLE_DICTIONARY,
             };
             assert!(encodings.contains(&expect), "{name}: {encodings:?}");

@@ -14,6 +14,7 @@ use super::zoned;
 
 mod arrays;
 mod best_by;
+mod bytes;
 mod calendar;
 mod decimals;
 mod fields;
@@ -38,6 +39,7 @@ pub(super) fn register(context: &SessionContext) {
         instants::functions(),
         patterns::functions(),
         strings::functions(),
+        bytes::functions(),
         json::functions(),
         arrays::functions(),
         numbers::functions(),

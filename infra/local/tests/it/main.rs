@@ -17,6 +17,8 @@ mod large;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod running;
 #[cfg(test)]
 mod tenants;

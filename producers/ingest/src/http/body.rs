@@ -48,6 +48,26 @@ pub(crate) struct Received<'r> {
     _memory: [Option<SemaphorePermit<'r>>; 2],
 }
 
+/// A body that is not taken.
+#[derive(Debug)]
+pub(crate) struct NotReceived<'r> {
+    pub(crate) kind: Kind,
+    /// What was sent, as it came, up to the limit of size; nothing where the fault is not in the body's bytes.
+    pub(crate) kept: Bytes,
+    /// How many bytes were sent, as far as that is known.
+    pub(crate) bytes: usize,
+    _memory: Option<SemaphorePermit<'r>>,
+}
+
+/// What is kept of a body that is refused for the length it announces, in bytes: enough to see what it is.
+const ANNOUNCED_KEPT_BYTES_MAX: usize = 16 * 1024;
+
+impl From<Kind> for NotReceived<'_> {
+    fn from(kind: Kind) -> Self {
+        Self { kind, kept: Bytes::new(), bytes: 0, _memory: None }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Encoding {
     Identity,
@@ -64,17 +84,30 @@ pub(crate) fn memory(bytes_max: usize) -> Semaphore {
 
 /// Receives a body, or says what is wrong with it. What is left of a refused one is read on and thrown away, in the
 /// same time and up to [`DISCARD_BYTES_MAX`], unless its sender waits to be asked for it (`Expect: 100-continue`).
-pub(crate) async fn receive<'r, B>(headers: &HeaderMap, mut body: B, rules: Rules<'r>) -> Result<Received<'r>, Kind>
+pub(crate) async fn receive<'r, B>(
+    headers: &HeaderMap,
+    mut body: B,
+    rules: Rules<'r>,
+) -> Result<Received<'r>, NotReceived<'r>>
 where
     B: HttpBody<Data = Bytes> + Unpin,
 {
     let deadline = Instant::now() + rules.timeout;
-    let received = receive_until(headers, &mut body, rules, deadline).await;
-    if received.is_err() && !headers.contains_key(header::EXPECT) {
+    let mut failed = match receive_until(headers, &mut body, rules, deadline).await {
+        Ok(received) => return Ok(received),
+        Err(failed) => failed,
+    };
+    if !headers.contains_key(header::EXPECT) {
+        let is_unread = failed.kind == Kind::TooLarge && failed.kept.is_empty();
+        let mut first = BytesMut::new();
+        let keep_bytes = if is_unread { ANNOUNCED_KEPT_BYTES_MAX } else { 0 };
         // Whether it ended or time is up: the refusal stands.
-        drop(tokio::time::timeout_at(deadline, discard(&mut body)).await);
+        drop(tokio::time::timeout_at(deadline, discard(&mut body, &mut first, keep_bytes)).await);
+        if is_unread {
+            failed.kept = first.freeze();
+        }
     }
-    received
+    Err(failed)
 }
 
 /// Reads the body of a call that is refused for something else, in the same way and for the same reason.
@@ -83,7 +116,7 @@ where
     B: HttpBody<Data = Bytes> + Unpin,
 {
     if !headers.contains_key(header::EXPECT) {
-        drop(tokio::time::timeout(rules.timeout, discard(&mut body)).await);
+        drop(tokio::time::timeout(rules.timeout, discard(&mut body, &mut BytesMut::new(), 0)).await);
     }
 }
 
@@ -99,28 +132,40 @@ async fn receive_until<'r, B>(
     body: &mut B,
     rules: Rules<'r>,
     deadline: Instant,
-) -> Result<Received<'r>, Kind>
+) -> Result<Received<'r>, NotReceived<'r>>
 where
     B: HttpBody<Data = Bytes> + Unpin,
 {
     if !is_media_type_taken(headers, rules.media_types) {
-        return Err(Kind::UnsupportedMediaType);
+        return Err(Kind::UnsupportedMediaType.into());
     }
     let encoding = encoding(headers).ok_or(Kind::UnsupportedEncoding)?;
     let announced = body.size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-    if announced.is_some_and(|bytes| bytes > rules.bytes_max) {
-        return Err(Kind::TooLarge);
+    if let Some(bytes) = announced.filter(|bytes| *bytes > rules.bytes_max) {
+        return Err(NotReceived { bytes, ..Kind::TooLarge.into() });
     }
     let unannounced = rules.bytes_max.min(UNANNOUNCED_BYTES);
     let mut raw_memory = reserve(rules.memory, announced.unwrap_or(unannounced))?;
-    let raw = match tokio::time::timeout_at(deadline, collect(body, rules, &mut raw_memory)).await {
-        Ok(raw) => raw?,
-        Err(_elapsed) => return Err(Kind::SlowBody),
+    let mut whole = Bytes::new();
+    let raw = match tokio::time::timeout_at(deadline, collect(body, rules, &mut raw_memory, &mut whole)).await {
+        Ok(Ok(raw)) => raw,
+        Ok(Err(Kind::TooLarge)) => {
+            let bytes = whole.len();
+            return Err(NotReceived { kind: Kind::TooLarge, kept: whole, bytes, _memory: Some(raw_memory) });
+        }
+        Ok(Err(kind)) => return Err(kind.into()),
+        Err(_elapsed) => return Err(Kind::SlowBody.into()),
     };
     match encoding {
         Encoding::Identity => Ok(Received { bytes: raw, _memory: [Some(raw_memory), None] }),
         Encoding::Gzip | Encoding::Deflate | Encoding::Brotli | Encoding::Zstd => {
-            let bytes = decompress(encoding, &raw, rules.bytes_max)?;
+            let bytes = match decompress(encoding, &raw, rules.bytes_max) {
+                Ok(bytes) => bytes,
+                Err(kind) => {
+                    let bytes = raw.len();
+                    return Err(NotReceived { kind, kept: raw, bytes, _memory: Some(raw_memory) });
+                }
+            };
             let memory = reserve(rules.memory, bytes.len())?;
             Ok(Received { bytes, _memory: [Some(raw_memory), Some(memory)] })
         }
@@ -163,8 +208,14 @@ fn reserve(memory: &Semaphore, bytes: usize) -> Result<SemaphorePermit<'_>, Kind
     Ok(permit)
 }
 
-/// The bytes of a body; without a copy where they come in one frame.
-async fn collect<'r, B>(body: &mut B, rules: Rules<'r>, memory: &mut SemaphorePermit<'r>) -> Result<Bytes, Kind>
+/// The bytes of a body; without a copy where they come in one frame. Of one that is too large, `first` is what came within
+/// the limit.
+async fn collect<'r, B>(
+    body: &mut B,
+    rules: Rules<'r>,
+    memory: &mut SemaphorePermit<'r>,
+    first: &mut Bytes,
+) -> Result<Bytes, Kind>
 where
     B: HttpBody<Data = Bytes> + Unpin,
 {
@@ -176,6 +227,7 @@ where
         let Ok(data) = frame.into_data() else { continue };
         let bytes = whole.len() + joined.len() + data.len();
         if bytes > rules.bytes_max {
+            *first = if joined.is_empty() { whole } else { joined.freeze() };
             return Err(Kind::TooLarge);
         }
         let reserved_bytes = memory.num_permits() * RESERVE_UNIT_BYTES;
@@ -194,13 +246,16 @@ where
     Ok(if joined.is_empty() { whole } else { joined.freeze() })
 }
 
-/// Reads on without keeping anything, to the end of the body or of the patience with it.
-async fn discard<B>(body: &mut B)
+/// Reads on to the end of the body or of the patience with it, and keeps the first bytes at most.
+async fn discard<B>(body: &mut B, first: &mut BytesMut, keep_bytes: usize)
 where
     B: HttpBody<Data = Bytes> + Unpin,
 {
     let mut left = DISCARD_BYTES_MAX;
     while let Some(Ok(frame)) = body.frame().await {
+        if let Some(data) = frame.data_ref().filter(|_| first.len() < keep_bytes) {
+            first.extend_from_slice(data.get(..keep_bytes - first.len()).unwrap_or(data));
+        }
         let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };
         left = rest;
     }

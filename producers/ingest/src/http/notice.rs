@@ -1,7 +1,11 @@
 //! Notices that come as URLs: OpenRTB's macros, resolved, become the members of an event.
 //!
-//! The event's body is made here, so it keeps what was received as its member `query`. The key and the signature are
-//! no part of that. The same URL again is the same event.
+//! The event's body is made here, and its bytes name the event, so it depends on the parameters alone: not on their
+//! order, which API Gateway and balancers do not hand on, not on how they were escaped, and of a repeated one the last
+//! counts, which is all that some balancers hand on. So the same notice is the same event by whichever front it comes.
+//! What was received stays as the member `query`, in that form, without the key and the signature.
+
+use std::collections::BTreeMap;
 
 use events::envelope::EventType;
 use serde_json::{Map, Number, Value};
@@ -74,17 +78,15 @@ pub(crate) fn signed<'q>(path: &str, query: &'q str) -> Option<(Vec<u8>, &'q str
 }
 
 /// The body of the event of a URL.
-pub(crate) fn body(query: &str, parameters: &Parameters) -> String {
+pub(crate) fn body(parameters: &Parameters) -> String {
+    let given = canonical(parameters);
     let mut members = Map::new();
     let mut unresolved = Vec::new();
-    for (name, value) in parameters {
+    for (name, value) in &given {
         let name = name.to_ascii_lowercase();
-        if SECRETS.contains(&name.as_str()) {
-            continue;
-        }
         let name = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name.as_str(), |(_, member)| member);
         // Unknown is a text of no length, and AUDIT where the exchange only tries the URL out.
-        if value.is_empty() || value == "AUDIT" {
+        if value.is_empty() || *value == "AUDIT" {
             continue;
         }
         if value.starts_with("${") && value.ends_with('}') {
@@ -96,8 +98,16 @@ pub(crate) fn body(query: &str, parameters: &Parameters) -> String {
     if !unresolved.is_empty() {
         members.insert("unresolved".to_owned(), Value::Array(unresolved));
     }
-    members.insert("query".to_owned(), Value::String(without_secrets(query)));
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&given).finish();
+    members.insert("query".to_owned(), Value::String(query));
     Value::Object(members).to_string()
+}
+
+/// The parameters by their names, the last of each, without those that say who calls.
+fn canonical(parameters: &Parameters) -> BTreeMap<&str, &str> {
+    let is_secret = |name: &str| SECRETS.iter().any(|secret| name.eq_ignore_ascii_case(secret));
+    let given = parameters.iter().filter(|(name, _)| !is_secret(name));
+    given.map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
 fn member(name: &str, value: &str) -> Value {
@@ -110,15 +120,6 @@ fn member(name: &str, value: &str) -> Value {
     number.map_or_else(|| Value::String(value.to_owned()), Value::Number)
 }
 
-fn without_secrets(query: &str) -> String {
-    let is_secret = |pair: &&str| {
-        let name = pair.split_once('=').map_or(*pair, |(name, _)| name);
-        let decoded = url::form_urlencoded::parse(name.as_bytes()).next();
-        decoded.is_some_and(|(name, _)| SECRETS.contains(&name.to_ascii_lowercase().as_str()))
-    };
-    query.split('&').filter(|pair| !is_secret(pair)).collect::<Vec<_>>().join("&")
-}
-
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
@@ -126,7 +127,7 @@ mod tests {
     use super::*;
 
     fn check(query: &str, expect: &Expect) {
-        expect.assert_eq(&body(query, &parameters(query)));
+        expect.assert_eq(&body(&parameters(query)));
     }
 
     #[test]
@@ -134,13 +135,13 @@ mod tests {
         check(
             "auction_id=a%2F1&auction_imp_id=1&auction_price=2.5&auction_currency=USD&auction_multiplier=14.2&auction_imp_ts=1795000000000&other=x+y",
             &expect![[
-                r#"{"auction_currency":"USD","auction_id":"a/1","auction_imp_ts":1795000000000,"auction_multiplier":14.2,"auction_price":2.5,"imp_id":"1","other":"x y","query":"auction_id=a%2F1&auction_imp_id=1&auction_price=2.5&auction_currency=USD&auction_multiplier=14.2&auction_imp_ts=1795000000000&other=x+y"}"#
+                r#"{"auction_currency":"USD","auction_id":"a/1","auction_imp_ts":1795000000000,"auction_multiplier":14.2,"auction_price":2.5,"imp_id":"1","other":"x y","query":"auction_currency=USD&auction_id=a%2F1&auction_imp_id=1&auction_imp_ts=1795000000000&auction_multiplier=14.2&auction_price=2.5&other=x+y"}"#
             ]],
         );
         check(
             "id=a&price=AUDIT&loss=&bid_id=$%7BAUCTION_BID_ID%7D&multiplier=NaN",
             &expect![[
-                r#"{"auction_id":"a","auction_multiplier":"NaN","query":"id=a&price=AUDIT&loss=&bid_id=$%7BAUCTION_BID_ID%7D&multiplier=NaN","unresolved":["bid_id"]}"#
+                r#"{"auction_id":"a","auction_multiplier":"NaN","query":"bid_id=%24%7BAUCTION_BID_ID%7D&id=a&loss=&multiplier=NaN&price=AUDIT","unresolved":["bid_id"]}"#
             ]],
         );
         check("", &expect![[r#"{"query":""}"#]]);
@@ -149,9 +150,24 @@ mod tests {
     #[test]
     fn secrets_are_kept_nowhere() {
         for query in ["id=a&key=s3cret&sig=s3cret", "KEY=s3cret&id=a", "k%65y=s3cret&id=a"] {
-            let body = body(query, &parameters(query));
+            let body = body(&parameters(query));
             assert!(!body.contains("s3cret"), "{body}");
         }
+    }
+
+    #[test]
+    fn the_order_and_the_escapes_of_a_url_do_not_matter() {
+        let body = |query: &str| body(&parameters(query));
+        let first = body("auction_id=a%2f1&imp_id=1&price=2.5&other=x+y");
+        for query in [
+            "other=x%20y&price=2.5&auction_id=a/1&imp_id=1",
+            "imp_id=%31&auction_id=a%2F1&other=x+y&price=1&price=2.5&key=k",
+        ] {
+            assert_eq!(body(query), first, "{query}");
+        }
+        assert_ne!(body("auction_id=a%2f1&imp_id=2&price=2.5&other=x+y"), first);
+        // Two names of one member: which of them counts does not depend on the order either.
+        assert_eq!(body("id=1&auction_id=2"), body("auction_id=2&id=1"));
     }
 
     #[test]

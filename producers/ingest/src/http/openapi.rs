@@ -1,7 +1,10 @@
 //! The `OpenAPI` document, made from the list of routes.
 
+mod bodies;
+
 use std::collections::BTreeMap;
 
+use events::envelope::EventType;
 use serde_json::{Map, Value, json};
 
 use crate::http::problem::Kind;
@@ -26,7 +29,12 @@ pub(crate) fn document() -> Value {
         "components": { "securitySchemes": {
             "bearer": { "type": "http", "scheme": "bearer" },
             "apiKey": { "type": "apiKey", "in": "header", "name": "X-Api-Key" },
-        }, "schemas": {
+        }, "schemas": schemas() },
+    })
+}
+
+fn schemas() -> Value {
+    let mut schemas = json!({
             "Problem": {
                 "type": "object",
                 "required": ["type", "title", "status", "detail"],
@@ -55,8 +63,42 @@ pub(crate) fn document() -> Value {
                     "warnings": {"type": "array", "items": {"$ref": "#/components/schemas/Finding"}},
                 },
             },
-        }},
-    })
+            "BatchResult": {
+                "type": "object",
+                "required": ["accepted", "refused", "unavailable", "results"],
+                "properties": {
+                    "accepted": {"type": "integer"}, "refused": {"type": "integer"}, "unavailable": {"type": "integer"},
+                    "results": {"type": "array", "items": {
+                        "type": "object",
+                        "required": ["line", "status"],
+                        "properties": {
+                            "line": {"type": "integer", "minimum": 1}, "status": {"enum": [200, 400, 413, 500, 503]},
+                            "type": {"type": "string"}, "event_id": {"type": "string", "format": "uuid"},
+                            "limit_bytes": {"type": "integer"}, "errors_omitted": {"type": "integer"},
+                            "warnings": {"type": "array", "items": {"$ref": "#/components/schemas/Finding"}},
+                            "errors": {"type": "array", "items": {"$ref": "#/components/schemas/Finding"}},
+                        },
+                    }},
+                },
+            },
+            "Health": {
+                "type": "object",
+                "required": ["status"],
+                "properties": {
+                    "status": {"enum": ["ok", "spooling"]}, "tenants": {"enum": ["stale"]},
+                    "spool_events": {"type": "integer"}, "spool_bytes": {"type": "integer"},
+                },
+            },
+    });
+    if let Some(members) = schemas.as_object_mut() {
+        let of_type = |event_type| Some((bodies::name(event_type).to_owned(), bodies::schema(event_type)?));
+        members.extend(EventType::COLLECTED.into_iter().filter_map(of_type));
+    }
+    schemas
+}
+
+fn reference(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
 }
 
 fn operation(route: &Route, method: &str) -> Value {
@@ -83,12 +125,16 @@ fn success(route: &Route) -> Value {
         Serves::Single(_) => {
             json!({"description": "Durable.", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Accepted"}}}})
         }
-        Serves::Batch => json!({"description": "A result for each line.", "content": {"application/json": {}}}),
+        Serves::Batch => json!({
+            "description": "A result for each line.",
+            "content": {"application/json": {"schema": reference("BatchResult")}},
+        }),
         Serves::OpenRtb | Serves::Notice => json!({"description": "Durable; no content."}),
         Serves::Metrics | Serves::ProblemPage => json!({"description": "Text.", "content": {"text/plain": {}}}),
-        Serves::Health | Serves::SinkHealth | Serves::OpenApi => {
-            json!({"description": "JSON.", "content": {"application/json": {}}})
+        Serves::Health | Serves::SinkHealth => {
+            json!({"description": "It does.", "content": {"application/json": {"schema": reference("Health")}}})
         }
+        Serves::OpenApi => json!({"description": "OpenAPI 3.1.", "content": {"application/json": {}}}),
     }
 }
 
@@ -109,10 +155,8 @@ fn describe(entry: &mut Value, route: &Route, kind: Kind) {
 
 fn parameters(route: &Route) -> Option<Value> {
     match route.serves {
-        Serves::Batch => Some(json!([{"name": "type", "in": "query", "schema": {"type": "string"}}])),
-        Serves::Notice => Some(
-            json!([{"name": "notice", "in": "path", "required": true, "schema": {"enum": ["nurl", "burl", "lurl"]}}]),
-        ),
+        Serves::Batch => Some(json!([{"name": "type", "in": "query", "schema": {"enum": types()}}])),
+        Serves::Notice => Some(notice_parameters()),
         Serves::ProblemPage => {
             Some(json!([{"name": "problem", "in": "path", "required": true, "schema": {"type": "string"}}]))
         }
@@ -125,10 +169,30 @@ fn parameters(route: &Route) -> Option<Value> {
     }
 }
 
+fn types() -> Vec<&'static str> {
+    EventType::COLLECTED.iter().map(|event_type| event_type.name()).collect()
+}
+
+fn notice_parameters() -> Value {
+    let mut parameters =
+        vec![json!({"name": "notice", "in": "path", "required": true, "schema": {"enum": ["nurl", "burl", "lurl"]}})];
+    let names = ["auction_id", "imp_id", "bid_id", "seat_id", "dsp_id", "auction_price", "auction_currency"];
+    let more = ["auction_multiplier", "auction_loss", "auction_imp_ts", "key", "tenant", "sig"];
+    parameters.extend(
+        names.iter().chain(&more).map(|name| json!({"name": name, "in": "query", "schema": {"type": "string"}})),
+    );
+    Value::Array(parameters)
+}
+
 fn media_types(route: &Route) -> Option<Value> {
     match route.serves {
-        Serves::Single(_) | Serves::OpenRtb | Serves::Notice => Some(json!({"application/json": {}})),
-        Serves::Batch => Some(json!({"application/x-ndjson": {}})),
+        Serves::Single(event_type) => {
+            Some(json!({"application/json": {"schema": reference(bodies::name(event_type))}}))
+        }
+        Serves::OpenRtb => Some(json!({"application/json": {"schema": reference(bodies::name(EventType::AdRequest))}})),
+        // In place of macros in the query; which members it must have is said at the route of its type.
+        Serves::Notice => Some(json!({"application/json": {"schema": {"type": "object"}}})),
+        Serves::Batch => Some(json!({"application/x-ndjson": {"schema": {"type": "string"}}})),
         Serves::Health | Serves::SinkHealth | Serves::Metrics | Serves::OpenApi | Serves::ProblemPage => None,
     }
 }

@@ -1,4 +1,4 @@
-//! Bid requests written by others, where they are at hand: `MILLRACE_CORPUS`, or `../shared/corpus` beside the project.
+//! Bid requests and responses written by others, where they are at hand: `MILLRACE_CORPUS`, or `../shared/corpus` beside the project.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::rig::Rig;
+use crate::rig::{Answer, Rig};
 use crate::stream::Mode;
 
 /// The lines of a file of the corpus; none, with a word about it, where there is no corpus.
@@ -102,4 +102,89 @@ async fn invalid_requests_by_scope() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+async fn batch(rig: &Rig, path: &str, lines: &[String]) -> Value {
+    let answer: Answer = rig.post(path, lines.join("\n")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    answer.json()
+}
+
+#[tokio::test]
+async fn the_public_requests_of_screens_are_accepted_one_by_one() {
+    let Some(lines) = lines("dooh_bid_requests.ndjson") else { return };
+    let rig = Rig::start(Mode::Take).await;
+    for line in &lines {
+        for path in ["/v1/ad_requests", "/openrtb2/auction"] {
+            let answer = rig.post(path, line.clone()).await;
+            assert!(answer.status.is_success(), "{path}: {} {line}", answer.text);
+        }
+    }
+    assert_eq!(rig.events().len(), 2 * lines.len());
+}
+
+#[tokio::test]
+async fn a_missing_channel_is_a_matter_of_the_tenants_policy() {
+    let Some(lines) = lines("valid_bid_requests_no_channel.ndjson") else { return };
+    let rig = Rig::start(Mode::Take).await;
+    let lenient = Rig::start_with(Mode::Take, |_| {}, |settings| settings.policy.channel_required = false).await;
+    for chunk in lines.chunks(200) {
+        let refused = batch(&rig, "/v1/events", chunk).await;
+        assert_eq!(refused["refused"], chunk.len());
+        for result in refused["results"].as_array().unwrap() {
+            let errors = result["errors"].as_array().unwrap().iter();
+            let codes: Vec<_> =
+                errors.filter(|found| found["severity"] == "error").map(|found| &found["code"]).collect();
+            assert_eq!(codes, ["channel.missing"], "{result}");
+        }
+        let accepted = batch(&lenient, "/v1/events", chunk).await;
+        assert_eq!(accepted["accepted"], chunk.len(), "{accepted}");
+    }
+}
+
+/// What a bidder answered as the event that an exchange would send of it, with the answer's own bytes.
+fn response_event(line: &str) -> String {
+    let found: Value = serde_json::from_str(line).unwrap();
+    let bids = found["body"]["seatbid"]
+        .as_array()
+        .map_or(0, |seats| seats.iter().map(|seat| seat["bid"].as_array().map_or(0, Vec::len)).sum::<usize>());
+    let outcome = match (found["is_bid_response"].as_bool().unwrap(), bids, found["status"].as_i64()) {
+        (true, 1.., _) => "bid",
+        (true, 0, _) | (false, _, Some(200 | 204)) => "nobid",
+        _ => "error",
+    };
+    let auction_id = found["body"]["id"].as_str().filter(|id| !id.is_empty()).unwrap_or("unknown");
+    let response = raw_member(line, "body").filter(|body| body != "null");
+    let response = response.map_or_else(String::new, |body| format!(r#","response":{body}"#));
+    format!(
+        r#"{{"auction_id":{},"dsp_id":{},"outcome":"{outcome}","http_status":{}{response}}}"#,
+        Value::from(auction_id),
+        found["bidder"],
+        found["status"],
+    )
+}
+
+#[tokio::test]
+async fn whatever_bidders_answered_is_accepted_and_kept() {
+    let Some(lines) = lines("dsp_http_responses.ndjson") else { return };
+    let rig = Rig::start(Mode::Take).await;
+    let events: Vec<String> = lines.iter().map(|line| response_event(line)).collect();
+    let mut marks: HashMap<String, usize> = HashMap::new();
+    let mut marked_bids = 0;
+    for chunk in events.chunks(200) {
+        let answer = batch(&rig, "/v1/events?type=bid_response", chunk).await;
+        assert_eq!(answer["accepted"], chunk.len(), "{answer}");
+        for result in answer["results"].as_array().unwrap() {
+            let warnings = result["warnings"].as_array().map_or(&[][..], Vec::as_slice);
+            marked_bids += usize::from(!warnings.is_empty());
+            for warning in warnings {
+                *marks.entry(warning["code"].as_str().unwrap().to_owned()).or_default() += 1;
+            }
+        }
+    }
+    assert_eq!(rig.events().len(), events.len());
+    println!("{marked_bids} of {} responses are marked: {marks:?}", events.len());
+    // Adapters' fixtures often leave a creative's id out, and some answer what is no response at all.
+    assert!(marks["bid.crid"] > 100 && marks.contains_key("response.type"), "{marks:?}");
+    assert!(!marks.contains_key("field.type"), "{marks:?}");
 }

@@ -138,6 +138,30 @@ async fn what_is_refused_is_kept_byte_for_byte_within_a_quota() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_refused_unread_is_kept_as_it_came() {
+    let rig = Rig::start_with(Mode::Take, |_| {}, |settings| settings.body_bytes_max = 2_000).await;
+    let gzip = |path: &str, body: &'static str| {
+        Request::post(path).header("content-encoding", "gzip").body(Body::from(body)).unwrap()
+    };
+    rig.call(gzip("/v1/ad_requests", "{}")).await.check_problem(400, "corrupt-body");
+    rig.call(gzip("/v1/events", "no gzip")).await.check_problem(400, "corrupt-body");
+    let pieces = ["a".repeat(1_500), "b".repeat(1_500)].map(Ok::<_, std::io::Error>);
+    let unannounced = Body::from_stream(futures::stream::iter(pieces));
+    rig.post("/v1/auctions", unannounced).await.check_problem(413, "too-large");
+    rig.post("/openrtb2/auction", "c".repeat(2_001)).await;
+    assert_eq!(
+        rig.refused(),
+        [
+            ("body.encoding".to_owned(), b"{}".to_vec()),
+            ("body.encoding".to_owned(), b"no gzip".to_vec()),
+            ("body.size".to_owned(), vec![b'a'; 1_500]),
+            ("body.size".to_owned(), vec![b'c'; 2_000]),
+        ]
+    );
+    assert!(rig.events().is_empty());
+}
+
+#[tokio::test]
 async fn a_long_line_is_kept_to_the_limit() {
     let rig = Rig::start_with(Mode::Take, |_| {}, |settings| settings.body_bytes_max = 2_000).await;
     rig.post("/v1/events", format!("{}\n{}", good("a"), "x".repeat(3_000))).await;
@@ -157,7 +181,7 @@ async fn openrtb_senders_are_answered_without_content() {
     let text = Request::post(path).header("content-type", "text/plain").body(Body::from(GOOD)).unwrap();
     let answer = rig.call(text).await;
     assert_eq!((answer.status.as_u16(), answer.text.as_str()), (415, ""));
-    assert_eq!((rig.events().len(), rig.refused().len()), (1, 2));
+    assert_eq!((rig.events().len(), rig.refused().len()), (1, 3));
     rig.stream.set(Mode::Refuse("ResourceNotFoundException"));
     let answer = rig.post(path, good("r-2")).await;
     assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, "1"));

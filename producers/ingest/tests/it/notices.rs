@@ -1,9 +1,12 @@
 //! `/v1/notices`: URLs with resolved macros.
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
 use events::envelope::EventType;
 use http::{Method, Request};
-use serde_json::Value;
+use ingest::gateway;
+use serde_json::{Value, json};
 
 use crate::rig::{Answer, Rig};
 use crate::stream::Mode;
@@ -28,7 +31,7 @@ async fn a_url_is_an_event_and_the_same_url_is_the_same_event() {
         assert!(events.iter().all(|(found, id, _)| *found == event_type && *id == events[0].1));
         let body: Value = serde_json::from_str(&events[0].2).unwrap();
         assert_eq!((&body["auction_price"], &body["imp_id"]), (&Value::from(2.5), &Value::from("1")));
-        assert_eq!(body["query"], uri.split_once('?').unwrap().1);
+        assert_eq!(body["query"], "auction_id=a&auction_loss=102&auction_price=2.50&dsp_id=d&imp_id=1");
     }
 }
 
@@ -57,4 +60,52 @@ async fn notices_that_say_too_little_are_refused_and_kept() {
     call(&rig, Method::GET, "/v1/notices/xurl?auction_id=a", "").await.check_problem(404, "unknown-route");
     let long = format!("/v1/notices/nurl?auction_id={}", "a".repeat(9_000));
     call(&rig, Method::GET, &long, "").await.check_problem(414, "uri-too-long");
+}
+
+/// The calls that the services make of a function for a URL: HTTP APIs hand on its query as it is, REST APIs as maps of
+/// what it says, balancers as maps of what stands in it, of a repeated name all values or the last.
+fn function_events(path: &str, query: &str) -> [Value; 4] {
+    let decoded: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    let raw: Vec<(&str, &str)> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
+    let mut decoded_lists: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut raw_lists: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for ((name, value), (raw_name, raw_value)) in decoded.iter().zip(&raw) {
+        decoded_lists.entry(name).or_default().push(value);
+        raw_lists.entry(raw_name).or_default().push(raw_value);
+    }
+    let raw_singles: BTreeMap<&str, &str> = raw.into_iter().collect();
+    let balancer = json!({"elb": {"targetGroupArn": "arn"}});
+    [
+        json!({"version": "2.0", "rawPath": path, "rawQueryString": query, "headers": {},
+            "requestContext": {"stage": "$default", "http": {"method": "GET"}}}),
+        json!({"httpMethod": "GET", "path": path, "headers": {}, "multiValueHeaders": {},
+            "multiValueQueryStringParameters": decoded_lists, "requestContext": {"stage": "prod"}}),
+        json!({"httpMethod": "GET", "path": path, "headers": {}, "queryStringParameters": raw_singles,
+            "requestContext": balancer}),
+        json!({"httpMethod": "GET", "path": path, "multiValueHeaders": {},
+            "multiValueQueryStringParameters": raw_lists, "requestContext": balancer}),
+    ]
+}
+
+#[tokio::test]
+async fn a_notice_is_the_same_event_by_whichever_front_it_comes() {
+    for query in [
+        "imp_id=1&auction_price=2.50&auction_id=a",
+        "z=%C3%A9+%26&auction_id=a%2Fb&imp_id=1&a=%20&auction_imp_ts=1795000000000",
+        "imp_id=1&auction_id=first&auction_id=last&price=1",
+        "imp_id=1&id=x&AUCTION_ID=y&price=1",
+        "imp_id=1&auction_id=a&seat_id=%24%7BAUCTION_SEAT_ID%7D&auction_price=AUDIT&empty=",
+    ] {
+        let rig = Rig::start(Mode::Take).await;
+        let path = "/v1/notices/burl";
+        assert_eq!(call(&rig, Method::GET, &format!("{path}?{query}"), "").await.status, 204, "{query}");
+        for event in function_events(path, query) {
+            let shown = event.to_string();
+            let answer = gateway::call(rig.app.clone(), serde_json::from_value(event).unwrap()).await;
+            assert_eq!(serde_json::to_value(answer).unwrap()["statusCode"], 204, "{shown}");
+        }
+        let events = rig.typed_events();
+        assert_eq!(events.len(), 5);
+        assert!(events.iter().all(|event| *event == events[0]), "{query}: {events:#?}");
+    }
 }

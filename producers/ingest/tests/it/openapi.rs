@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::body::Body;
 use http::{Method, Request};
-use serde_json::Value;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::rig::{GOOD, Rig};
 use crate::stream::Mode;
@@ -97,4 +98,69 @@ async fn every_status_is_there_and_nothing_else() {
 /// One document that is a good event of every type but an ad request.
 fn good_of_each_type() -> String {
     r#"{"auction_id":"a","imp_id":"1","dsp_id":"d","bid_id":"b","outcome":"nobid","status":"no_fill","adunit_id":"u","imp_ts":1795000000000,"play_status":"completed"}"#.to_owned()
+}
+
+#[tokio::test]
+async fn who_may_not_call_is_told_as_the_document_says() {
+    let hash = |key: &str| Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let tenants = json!({"tenants": [
+        {"tenant_id": "off", "keys_sha256": [hash("off")], "disabled": true},
+        {"tenant_id": "small", "keys_sha256": [hash("small")], "quota": {"requests_per_s": 1}},
+    ]});
+    let rig = Rig::start_for(&tenants.to_string()).await;
+    let document = document(&rig).await;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let call = async |key: Option<&str>| {
+                let mut request = Request::builder().method(method.to_uppercase().as_str()).uri(concrete(path));
+                if let Some(key) = key {
+                    request = request.header("x-api-key", key);
+                }
+                rig.call(request.body(Body::from("{}")).unwrap()).await
+            };
+            let is_secured = operation["security"].is_array();
+            for (key, status) in [(None, 401), (Some("wrong"), 401), (Some("off"), 403)] {
+                assert_eq!(call(key).await.status == status, is_secured, "{method} {path} {key:?}");
+            }
+            // The quota is a request a second, of which the first may be the last one's.
+            let mut over = 0;
+            for _ in 0..8 {
+                let answer = call(Some("small")).await;
+                if answer.status == 429 {
+                    assert_eq!(answer.header("retry-after"), "1");
+                    over += 1;
+                }
+            }
+            assert_eq!(over >= 4, is_secured, "{method} {path}: {over} of 8 over quota");
+            for status in ["401", "403", "429"] {
+                assert_eq!(operation["responses"][status].is_object(), is_secured, "{method} {path} {status}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_schema_of_a_body_asks_for_what_the_rules_ask() {
+    let rig = Rig::start(Mode::Take).await;
+    let document = document(&rig).await;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        let schema = &operations["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"];
+        let Some(name) = schema.as_str().and_then(|reference| reference.rsplit('/').next()) else { continue };
+        let schema = &document["components"]["schemas"][name];
+        // Each member that the schema requires is missed, by name, where the body is empty.
+        let answer = rig.post(path, "{}").await;
+        assert_eq!(answer.status, 400, "{path}");
+        if path.starts_with("/openrtb2/") {
+            continue;
+        }
+        let problem = answer.json();
+        let errors = problem["errors"].as_array().unwrap().iter();
+        let missed: BTreeSet<_> = errors
+            .filter(|found| found["severity"] == "error" && found["path"] != "")
+            .map(|found| found["path"].as_str().unwrap().trim_start_matches('/').to_owned())
+            .collect();
+        let required: BTreeSet<_> =
+            schema["required"].as_array().unwrap().iter().map(|member| member.as_str().unwrap().to_owned()).collect();
+        assert_eq!(missed, required, "{path}");
+    }
 }

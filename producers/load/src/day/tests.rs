@@ -152,3 +152,48 @@ fn the_same_seed_gives_the_same_bytes() {
     let config = DayConfig { seed: 1, start_ms: 0, auctions_per_day: 1 };
     assert!(Day::new(config, Vec::new()).is_err());
 }
+
+/// The curves that the reports by place and local hour show, calculated from the events alone.
+#[test]
+fn forty_thousand_screens_and_five_bidders_make_life_like_curves() {
+    let screens = screens(9, 40_000);
+    let by_id: HashMap<&str, &Screen> = screens.iter().map(|screen| (screen.adunit_id.as_str(), screen)).collect();
+    let mut day =
+        Day::new(DayConfig { seed: 9, start_ms: START_MS, auctions_per_day: 8_000 }, screens.clone()).unwrap();
+    let (mut bidders, mut asking, mut zones) = (HashSet::new(), HashSet::new(), HashSet::new());
+    let mut curves: BTreeMap<i32, [u32; 24]> = BTreeMap::new();
+    let mut out = Vec::new();
+    loop {
+        out.clear();
+        let made = day.next(&mut out);
+        if made.at_ms >= START_MS + DAY_MS {
+            break;
+        }
+        let json = Json::parse(&out).unwrap();
+        let text = |path: &[&str]| json.at(path).and_then(Json::as_str).unwrap_or_default().to_owned();
+        match made.event_type {
+            EventType::BidRequest => _ = bidders.insert(text(&["dsp_id"])),
+            EventType::AdRequest => _ = asking.insert(text(&["dooh", "id"])),
+            EventType::ProofOfPlay => {
+                let screen = by_id[text(&["adunit_id"]).as_str()];
+                let zone: chrono_tz::Tz = screen.tz.parse().unwrap();
+                let played =
+                    json.get("imp_ts").and_then(Json::as_i64).and_then(chrono::DateTime::from_timestamp_millis);
+                let hour = chrono::Timelike::hour(&played.unwrap().with_timezone(&zone));
+                curves.entry(screen.venuetype_parent()).or_default()[usize::try_from(hour).unwrap()] += 1;
+                zones.insert(zone);
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(bidders, bidder::BIDDERS.iter().map(|bidder| bidder.id.to_owned()).collect());
+    // Of 40,000 screens that ask 8,000 times, nearly as many different ones as chance lets ask.
+    assert!(asking.len() > 6_500, "{} screens ask", asking.len());
+    assert!(zones.len() > 20, "{} zones", zones.len());
+    for (place, hours) in curves {
+        let sum = |hours: &[u32]| hours.iter().sum::<u32>();
+        if sum(&hours) > 300 {
+            assert!(sum(&hours[16..19]) > 3 * sum(&hours[2..5]), "afternoons and nights of {place}: {hours:?}");
+        }
+    }
+}

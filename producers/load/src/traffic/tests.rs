@@ -33,12 +33,12 @@ fn every_request_is_valid_without_a_warning_and_says_what_its_screen_is() {
         let imp = request.imps().next().unwrap();
         let screen = screens.iter().find(|screen| Some(&*screen.adunit_id) == request.adunit_id(imp)).unwrap();
         assert_eq!(request.position(), Some((screen.lat, screen.lon)));
-        assert_eq!(request.venuetype(), Some(screen.venuetype_id.to_string()));
+        assert_eq!(request.venuetype().as_deref(), Some(&*screen.venuetype_id.to_string()));
         assert_eq!(request.publisher_id(), Some(&*screen.publisher_id));
         let display_ms = imp.display_ts().unwrap() - NOW_MS;
         assert!((2_000..=60_000).contains(&display_ms), "{display_ms}");
         assert!((1_000_000..10_000_000).contains(&imp.floor_cpm_micros()));
-        assert!(imp.multiplier_e4().is_some_and(|multiplier| multiplier > 0));
+        assert!(request.multiplier_e4(imp).is_some_and(|multiplier| multiplier > 0));
         imps.insert(request.imps().count());
     }
     assert_eq!(imps, HashSet::from([1, 2]));

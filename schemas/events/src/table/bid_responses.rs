@@ -2,7 +2,7 @@
 
 use super::ColumnType::{Bool, Int32, Int64, Text};
 use super::event::{columns, member};
-use super::{Column, Storage, Table};
+use super::{Column, Reading, Source, Storage, Table};
 
 /// One row an accepted `bid_response`. Its bids are rows of `bids`.
 pub static BID_RESPONSES: Table = Table {
@@ -19,7 +19,13 @@ const COLUMNS: [Column; 23] = columns([
     member("outcome", Text, &["outcome"], "bid, nobid, timeout, error, invalid or throttled"),
     member("http_status", Int32, &["http_status"], "status of the answer; absent for none"),
     member("latency_ms", Int64, &["latency_ms"], "from the request to the answer"),
-    member("nbr", Int32, &["nbr"], "no-bid reason of OpenRTB"),
+    Column {
+        name: "nbr",
+        kind: Int32,
+        nullable: true,
+        doc: "no-bid reason of OpenRTB: the event's, else that of the answer",
+        source: Source::EitherMember([&["nbr"], &["response", "nbr"]], Reading::Plain),
+    },
     member("nonbid_statuscode", Int32, &["nonbid_statuscode"], "seat non-bid status code"),
     member("response_bytes", Int64, &["response_bytes"], "size of the answer"),
     member("response_id", Text, &["response", "id"], "BidResponse.id; the auction id in a correct answer"),

@@ -10,7 +10,7 @@ use crate::violation::Severity;
 const DEVICETYPE_OOH: i64 = 8;
 
 pub(super) fn check(findings: &mut Findings, request: Node<'_, '_>) {
-    let is_dooh = request.value.get("dooh").is_some();
+    let is_dooh = crate::dooh::is_dooh(request.value);
     let device = findings.object(request, "device");
     let place = request.place.key("device");
     if let Some(device) = device {

@@ -5,6 +5,22 @@ use crate::validate::bid;
 use crate::validate::findings::{Findings, Node};
 use crate::violation::Place;
 
+/// A list of numbers in ranges. Whatever is 500 or above is an exchange's own.
+pub(super) struct Codes(&'static [std::ops::RangeInclusive<i64>]);
+
+impl Codes {
+    pub(super) fn holds(&self, value: &Json<'_>) -> bool {
+        value.as_i64().is_some_and(|code| code >= 500 || self.0.iter().any(|range| range.contains(&code)))
+    }
+}
+
+/// Reasons of a bidder not to bid (`nbr`).
+const NO_BID_REASONS: Codes = Codes(&[0..=17]);
+/// Reasons for which a bid lost.
+pub(super) const LOSS_REASONS: Codes = Codes(&[0..=10, 100..=104, 200..=215]);
+/// What became of a seat that did not bid (the community extension on seat non-bids).
+const NON_BID_CODES: Codes = Codes(&[0..=17, 100..=103, 200..=204, 300..=304, 350..=357]);
+
 /// How a bidder's answer ended.
 pub(super) const OUTCOMES: [&str; 6] = ["bid", "nobid", "timeout", "error", "invalid", "throttled"];
 
@@ -32,21 +48,40 @@ pub(super) fn bid_response(findings: &mut Findings, body: &Json<'_>) {
     outcome(findings, node, &OUTCOMES);
     findings.counts(node, &["http_status", "latency_ms", "response_bytes", "nonbid_statuscode"]);
     findings.flags(node, &["test"]);
-    if let Some(nbr) = body.get("nbr")
-        && !matches!(nbr.as_i64(), Some(0..=17 | 500..))
-    {
-        findings.warning("nbr", "5.24", &Place::ROOT.key("nbr"), "is not in the specification's list");
-    }
+    listed(findings, node, ("nbr", "5.24"), &NO_BID_REASONS);
+    listed(findings, node, ("nonbid_statuscode", ""), &NON_BID_CODES);
+    findings.time(node, "sent_ts", "sent_ts");
+    let creatives = findings.object(node, "creatives");
     let request = findings.object(node, "request");
     let place = Place::ROOT.key("response");
-    let Some(response) = findings.object(node, "response") else {
-        if body.get("outcome").and_then(Json::as_str) == Some("bid") && body.get("response").is_none() {
-            findings.error("response.required", "", &place, "must be there when outcome is bid");
-        }
-        return;
-    };
+    let Some(response) = answer(findings, node) else { return };
     same_auction(findings, node, response, "response");
-    bid::check_all(findings, Node { value: response, place: &place, section: "4.2.1" }, request);
+    let response = Node { value: response, place: &place, section: "4.2.1" };
+    listed(findings, response, ("nbr", "5.24"), &NO_BID_REASONS);
+    let sent = body.get("sent_ts").and_then(Json::as_f64).and_then(crate::time::millis);
+    let auction_ms = sent.map_or(findings.now_ms, |sent| sent.ms);
+    bid::check_all(findings, response, bid::Around { request, creatives, auction_ms });
+}
+
+/// The document that the bidder answered with. Who bids answers with one; whatever else came back is kept, and marks.
+fn answer<'b, 'j>(findings: &mut Findings, node: Node<'b, 'j>) -> Option<&'b Json<'j>> {
+    let place = node.place.key("response");
+    let is_bid = node.value.get("outcome").and_then(Json::as_str) == Some("bid");
+    match node.value.get("response") {
+        Some(response @ Json::Object(_)) => return Some(response),
+        Some(_) if is_bid => findings.error("field.type", "", &place, "must be an object when outcome is bid"),
+        Some(_) => findings.warning("response.type", "4.2.1", &place, "should be an object (loss reason 3)"),
+        None if is_bid => findings.error("response.required", "", &place, "must be there when outcome is bid"),
+        None => {}
+    }
+    None
+}
+
+/// A code of a list. Others pass, and mark the row.
+fn listed(findings: &mut Findings, node: Node<'_, '_>, (key, section): (&'static str, &'static str), codes: &Codes) {
+    if node.value.get(key).is_some_and(|value| !codes.holds(value)) {
+        findings.warning(key, section, &node.place.key(key), "is not in the specification's list");
+    }
 }
 
 /// How an imp ended.
@@ -75,6 +110,9 @@ pub(super) fn auction(findings: &mut Findings, body: &Json<'_>) {
         }
     }
     findings.texts(node, &["seat_id", "dealid", "crid", "adunit_id", "no_fill_reason"]);
+    if body.get("at").is_some_and(|at| !matches!(at.as_i64(), Some(1..=3 | 500..))) {
+        findings.warning("at", "3.2.12", &Place::ROOT.key("at"), "should be 1, 2, 3, or 500 and above");
+    }
     market_bid_ratio(findings, node, "market_bid_ratio");
 }
 

@@ -200,6 +200,18 @@ impl Findings {
         Some(time.ms)
     }
 
+    /// A time of display: not to come, and not longer ago than the longest known way from bid to play.
+    pub(super) fn recent(&mut self, node: Node<'_, '_>, code: &'static str, time_ms: Option<i64>) {
+        /// Bids may wait this long for their play: Broadsign's, the longest known (rule `imp_ts`).
+        const PLAY_AGE_MS_MAX: i64 = 48 * 3_600_000;
+        /// Clocks of players and of ours may differ by this.
+        const CLOCK_SKEW_MS: i64 = 60_000;
+        let age_ms = time_ms.map(|time_ms| self.now_ms.saturating_sub(time_ms));
+        if age_ms.is_some_and(|age_ms| !(-CLOCK_SKEW_MS..=PLAY_AGE_MS_MAX).contains(&age_ms)) {
+            self.warning(code, node.section, &node.place.key(code), "should be within the last 48 hours");
+        }
+    }
+
     /// A price per thousand and its currency. A negative floor is read as none where policy tolerates it.
     pub(super) fn floor(&mut self, node: Node<'_, '_>) {
         if let Some(value) = node.value.get("bidfloor") {

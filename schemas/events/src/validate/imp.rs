@@ -7,7 +7,7 @@ use crate::validate::findings::{Findings, Node};
 use crate::violation::Place;
 
 /// A multiplier above this is possible and more often a fault (rule `imp.qty.multiplier`).
-const MULTIPLIER_PLAUSIBLE_MAX: f64 = 10_000.0;
+pub(super) const MULTIPLIER_PLAUSIBLE_MAX: f64 = 10_000.0;
 
 /// Longest time from a request to its display: what exchanges announce (rule `imp.dt`).
 const LEAD_MS_MAX: i64 = 48 * 3_600_000;

@@ -1,10 +1,11 @@
 //! The rules of notices: a bidder was told that it won, that it lost, or that it is billed.
 //!
 //! Members have the names of OpenRTB's macros in lower case. What a notice is compared with (the bid's price, the
-//! multiplier that was asked for) is not at the door; only what the notice says by itself is checked here.
+//! multiplier that was asked for) is not at the door; only what the notice says by itself is checked here. The report
+//! `notice_violations` has the rest.
 
 use crate::json::Json;
-use crate::validate::exchange::{market_bid_ratio, root};
+use crate::validate::exchange::{LOSS_REASONS, market_bid_ratio, root};
 use crate::validate::findings::{Findings, Node};
 use crate::violation::Place;
 
@@ -15,18 +16,14 @@ pub(super) fn win(findings: &mut Findings, body: &Json<'_>) {
 pub(super) fn loss(findings: &mut Findings, body: &Json<'_>) {
     let node = root(body);
     check(findings, node);
-    match body.get("auction_loss").map(Json::as_i64) {
-        Some(Some(0..=14 | 100..=104 | 200..=215 | 500..)) => {}
-        Some(Some(_)) => {
-            let place = Place::ROOT.key("auction_loss");
+    let place = Place::ROOT.key("auction_loss");
+    match body.get("auction_loss") {
+        Some(reason) if LOSS_REASONS.holds(reason) => {}
+        Some(reason) if reason.as_i64().is_some() => {
             findings.warning("enumeration", "5.25", &place, "is not in the specification's list");
         }
-        Some(None) => {
-            findings.error("auction_loss", "5.25", &Place::ROOT.key("auction_loss"), "must be a whole number");
-        }
-        None => {
-            findings.warning("auction_loss", "5.25", &Place::ROOT.key("auction_loss"), "should say why the bid lost");
-        }
+        Some(_) => findings.error("auction_loss", "5.25", &place, "must be a whole number"),
+        None => findings.warning("auction_loss", "5.25", &place, "should say why the bid lost"),
     }
 }
 
@@ -37,6 +34,9 @@ pub(super) fn billing(findings: &mut Findings, body: &Json<'_>) {
     findings.required_text(node, "imp_id", "imp_id.required");
     if body.get("auction_price").is_none() {
         findings.warning("auction_price", "4.4", &Place::ROOT.key("auction_price"), "should say what is billed");
+    }
+    if body.get("test").and_then(Json::as_i64) == Some(1) {
+        findings.warning("test", "3.2.1", &Place::ROOT.key("test"), "is a test, which is not billable");
     }
 }
 
@@ -56,7 +56,14 @@ fn check(findings: &mut Findings, node: Node<'_, '_>) {
         findings.error("auction_multiplier", "4.4", &place, "must be a number greater than 0");
     }
     market_bid_ratio(findings, node, "auction_mbr");
-    findings.time(node, "auction_imp_ts", "auction_imp_ts");
+    if let Some(value) = node.value.get("auction_discount_pct")
+        && !value.as_f64().is_some_and(|percent| (0.0..=100.0).contains(&percent))
+    {
+        let place = node.place.key("auction_discount_pct");
+        findings.warning("auction_discount_pct", "4.4", &place, "should be from 0 to 100");
+    }
+    let displayed = findings.time(node, "auction_imp_ts", "auction_imp_ts");
+    findings.recent(node, "auction_imp_ts", displayed);
     findings.counts(node, &["attempt", "http_status", "latency_ms"]);
     findings.flags(node, &["test"]);
     for element in node.value.get("unresolved").map_or(&[][..], Json::elements) {

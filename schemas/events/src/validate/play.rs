@@ -5,12 +5,6 @@ use crate::validate::exchange::root;
 use crate::validate::findings::Findings;
 use crate::violation::Place;
 
-/// Bids may wait this long for their play: Broadsign's, the longest known (rule `imp_ts`).
-const PLAY_AGE_MS_MAX: i64 = 48 * 3_600_000;
-
-/// Clocks of players and of ours may differ by this.
-const CLOCK_SKEW_MS: i64 = 60_000;
-
 const STATUSES: [&str; 4] = ["completed", "interrupted", "failed", "not_played"];
 
 pub(super) fn check(findings: &mut Findings, body: &Json<'_>) {
@@ -31,10 +25,7 @@ pub(super) fn check(findings: &mut Findings, body: &Json<'_>) {
     if start.zip(end).is_some_and(|(start, end)| end < start) {
         findings.error("end_ts", "", &Place::ROOT.key("end_ts"), "must not be before imp_ts");
     }
-    let age_ms = start.map(|start| findings.now_ms.saturating_sub(start));
-    if age_ms.is_some_and(|age_ms| !(-CLOCK_SKEW_MS..=PLAY_AGE_MS_MAX).contains(&age_ms)) {
-        findings.warning("imp_ts", "", &Place::ROOT.key("imp_ts"), "should be within the last 48 hours");
-    }
+    findings.recent(node, "imp_ts", start);
     findings.counts(node, &["played_ms"]);
     findings.flags(node, &["test"]);
     let place = Place::ROOT.key("play_status");

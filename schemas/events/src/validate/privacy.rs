@@ -1,5 +1,6 @@
 //! The rules of `regs` and `user`: what may be done with the data.
 
+use crate::ad_request::is_us_privacy;
 use crate::json::Json;
 use crate::validate::device;
 use crate::validate::findings::{Findings, Node};
@@ -12,12 +13,8 @@ pub(super) fn check(findings: &mut Findings, request: Node<'_, '_>) {
         let node = Node { value: regs, place: &place, section: "3.2.3" };
         findings.legal_flags(node, &["coppa", "gdpr"]);
         gdpr = regs.get("gdpr").or_else(|| regs.at(&["ext", "gdpr"])).and_then(Json::as_i64);
-        if let Some(us_privacy) = regs.get("us_privacy")
-            && !us_privacy.as_str().is_some_and(is_us_privacy)
-        {
-            let message = "should be 1 and three of Y, N and -; it is ignored";
-            findings.warning("regs.us_privacy", "3.2.3", &place.key("us_privacy"), message);
-        }
+        us_privacy(findings, node);
+        moved(findings, node);
     }
     let user = findings.object(request, "user");
     let place = request.place.key("user");
@@ -32,8 +29,39 @@ pub(super) fn check(findings: &mut Findings, request: Node<'_, '_>) {
     }
 }
 
-/// The IAB's U.S. privacy string, version 1.
-fn is_us_privacy(text: &str) -> bool {
-    let is_answer = |byte: u8| matches!(byte.to_ascii_uppercase(), b'Y' | b'N' | b'-');
-    matches!(text.as_bytes(), [b'1', rest @ ..] if rest.len() == 3 && rest.iter().copied().all(is_answer))
+fn us_privacy(findings: &mut Findings, regs: Node<'_, '_>) {
+    let ext = regs.place.key("ext");
+    let (value, place) = match regs.value.get("us_privacy") {
+        Some(value) => (value, regs.place.key("us_privacy")),
+        None => match regs.value.at(&["ext", "us_privacy"]) {
+            Some(value) => (value, ext.key("us_privacy")),
+            None => return,
+        },
+    };
+    if !value.as_str().is_some_and(is_us_privacy) {
+        let message = "should be 1 and three of Y, N and -; it is ignored";
+        findings.warning("regs.us_privacy", regs.section, &place, message);
+    }
+}
+
+/// Members that stood in `regs.ext` before 2.6: columns have them all the same. `gpc` still stands there.
+fn moved(findings: &mut Findings, regs: Node<'_, '_>) {
+    let Some(ext) = regs.value.get("ext") else { return };
+    let place = regs.place.key("ext");
+    for key in ["gdpr", "us_privacy"] {
+        if regs.value.get(key).is_none() && ext.get(key).is_some() {
+            findings.normalized("regs.ext", regs.section, &place.key(key), "is read as the member of regs, since 2.6");
+        }
+    }
+    if regs.value.get("gdpr").is_none()
+        && let Some(gdpr) = ext.get("gdpr")
+        && !matches!(gdpr.as_i64(), Some(0 | 1))
+    {
+        findings.warning("flags", regs.section, &place.key("gdpr"), "should be 0 or 1");
+    }
+    if let Some(gpc) = ext.get("gpc")
+        && gpc.as_str() != Some("1")
+    {
+        findings.warning("regs.gpc", "", &place.key("gpc"), "should be the string \"1\", as the header Sec-GPC has it");
+    }
 }

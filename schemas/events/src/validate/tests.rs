@@ -2,6 +2,7 @@
 
 mod events;
 mod marks;
+mod offers;
 
 use super::*;
 
@@ -59,6 +60,8 @@ fn channels() {
     check(r#""dooh":{"#, r#""other":{"#, &["channel.missing "]);
     check(r#""id":"s1","venuetype":["301"],"#, "", &["dooh.id_or_venuetype /dooh"]);
     check(r#""id":"s1","venuetype":["301"],"#, r#""venuetype":[],"id":"","#, &["dooh.id_or_venuetype /dooh"]);
+    check(r#""id":"s1","venuetype":["301"],"#, r#""venuetype":["301"],"#, &[]);
+    check(r#""id":"s1","venuetype":["301"],"#, r#""id":"s1","#, &[]);
     let lenient = Policy { channel_required: false, dooh_id_or_venuetype_required: false, ..Policy::default() };
     let text = GOOD.replacen(r#""dooh":{"#, r#""other":{"#, 1);
     assert_eq!(ad_request(&Json::parse(text.as_bytes()).unwrap(), lenient, NOW_MS), vec![]);

@@ -267,3 +267,17 @@ async fn numbers_and_types() {
     ];
     Sql::open().await.check_all(&cases).await;
 }
+
+#[tokio::test]
+async fn text_and_bytes() {
+    let cases = [
+        ("from_utf8(from_base64('eyJhIjoiw6kifQ=='))", "{\"a\":\"é\"}"),
+        ("from_utf8(from_base64('Yf9i'))", "a\u{fffd}b"),
+        ("to_base64(to_utf8('é')), from_utf8(to_utf8('x'))", "w6k=|x"),
+        ("from_base64(CAST(NULL AS varchar)), from_utf8(NULL)", "NULL|NULL"),
+        ("from_base64('YWJj')", "61 62 63"),
+        ("from_base64('%')", "INVALID_FUNCTION_ARGUMENT: from_base64 was given what is no base64"),
+        ("from_utf8('text')", "FUNCTION_NOT_FOUND: …"),
+    ];
+    Sql::open().await.check_all(&cases).await;
+}

@@ -20,7 +20,8 @@ fn rules(memory: &Semaphore) -> Rules<'_> {
 async fn receive_with(headers: &[(HeaderName, &str)], body: Body) -> Result<Bytes, Kind> {
     let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
     let memory = memory(1 << 20);
-    let received = receive(&headers, body, rules(&memory)).await.map(|received| received.bytes);
+    let received = receive(&headers, body, rules(&memory)).await;
+    let received = received.map(|received| received.bytes).map_err(|failed| failed.kind);
     assert_eq!(memory.available_permits(), 1024, "all memory is given back");
     received
 }
@@ -189,11 +190,37 @@ async fn memory_is_bounded_by_what_is_announced() {
     let headers = HeaderMap::new();
     let held = receive(&headers, Body::from(vec![b' '; 3 * 1024]), rules(&memory)).await.unwrap();
     let unannounced = receive(&headers, chunks(&[b"{}"]), rules(&memory)).await;
-    assert_eq!(unannounced.err(), Some(Kind::Overloaded));
+    assert_eq!(unannounced.err().map(|failed| failed.kind), Some(Kind::Overloaded));
     let also_held = receive(&headers, Body::from(vec![b' '; 3 * 1024]), rules(&memory)).await.unwrap();
-    assert_eq!(receive(&headers, Body::from(" "), rules(&memory)).await.err(), Some(Kind::Overloaded));
+    let above = receive(&headers, Body::from(" "), rules(&memory)).await;
+    assert_eq!(above.err().map(|failed| failed.kind), Some(Kind::Overloaded));
     drop((held, also_held));
     assert!(receive(&headers, chunks(&[b"{}"]), rules(&memory)).await.is_ok());
+}
+
+/// What is kept of a refused body, and how many bytes it is said to have had.
+async fn kept(headers: &[(HeaderName, &str)], body: Body) -> (Kind, Bytes, usize) {
+    let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
+    let memory = memory(1 << 20);
+    let failed = receive(&headers, body, rules(&memory)).await.unwrap_err();
+    (failed.kind, failed.kept.clone(), failed.bytes)
+}
+
+#[tokio::test]
+async fn what_is_refused_for_its_bytes_is_kept_as_it_came() {
+    let gzip_header = [(header::CONTENT_ENCODING, "gzip")];
+    let bomb = gzip(&vec![b' '; 3 << 20]);
+    assert_eq!(kept(&gzip_header, Body::from("{}")).await, (Kind::CorruptBody, Bytes::from("{}"), 2));
+    assert_eq!(
+        kept(&gzip_header, Body::from(bomb.clone())).await,
+        (Kind::TooLarge, Bytes::from(bomb.clone()), bomb.len())
+    );
+    let (kind, bytes, length) = kept(&[], chunks(&[&[b'a'; 3_000], &[b'b'; 3_000]])).await;
+    assert_eq!((kind, bytes.len(), length), (Kind::TooLarge, 3_000, 3_000));
+    let (kind, bytes, length) = kept(&[], Body::from(vec![b'a'; 100_000])).await;
+    assert_eq!((kind, bytes.len(), length), (Kind::TooLarge, ANNOUNCED_KEPT_BYTES_MAX, 100_000));
+    let (kind, bytes, length) = kept(&[(header::CONTENT_TYPE, "text/plain")], Body::from("{}")).await;
+    assert_eq!((kind, bytes.len(), length), (Kind::UnsupportedMediaType, 0, 0));
 }
 
 proptest! {

@@ -17,11 +17,13 @@ const PLAY: &str = r#"{"play_id":"p","adunit_id":"u","auction_id":"a","imp_id":"
 /// What is replaced by what, and the findings that it causes.
 type Case = (&'static str, &'static str, &'static [&'static str]);
 
+fn found(event_type: EventType, text: &str) -> Vec<String> {
+    let json = Json::parse(text.as_bytes()).expect("the case is JSON");
+    event(event_type, &json, Policy::default(), NOW_MS).iter().map(shown).collect()
+}
+
 fn check(event_type: EventType, good: &str, cases: &[Case]) {
-    let findings = |text: &str| -> Vec<String> {
-        let json = Json::parse(text.as_bytes()).expect("the case is JSON");
-        event(event_type, &json, Policy::default(), NOW_MS).iter().map(shown).collect()
-    };
+    let findings = |text: &str| found(event_type, text);
     assert_eq!(findings(good), Vec::<String>::new(), "{event_type:?}");
     assert_eq!(findings("[]"), ["json.syntax "]);
     for (from, to, expect) in cases {
@@ -57,6 +59,13 @@ fn bid_responses() {
             (r#""outcome":"bid""#, r#""outcome":"late""#, &["warning enumeration /outcome"]),
             (r#""latency_ms":87"#, r#""latency_ms":"87""#, &["field.count /latency_ms"]),
             (r#""http_status":200"#, r#""http_status":200,"nbr":99"#, &["warning nbr /nbr"]),
+            (r#""http_status":200"#, r#""http_status":200,"nbr":17"#, &[]),
+            (r#""http_status":200"#, r#""http_status":200,"nbr":500"#, &[]),
+            (r#""response":{"#, r#""response":{"nbr":18,"#, &["warning nbr /response/nbr"]),
+            (r#""http_status":200"#, r#""nonbid_statuscode":351"#, &[]),
+            (r#""http_status":200"#, r#""nonbid_statuscode":358"#, &["warning nonbid_statuscode /nonbid_statuscode"]),
+            (r#""response":{"#, r#""response":[],"other":{"#, &["field.type /response"]),
+            (r#""http_status":200"#, r#""creatives":[]"#, &["field.type /creatives"]),
             (r#""response":{"#, r#""answer":{"#, &["response.required /response"]),
             (r#""response":{"id":"a""#, r#""response":{"id":"other""#, &["warning response.id /response/id"]),
             (r#""cur":"USD""#, r#""cur":"EUR""#, &["warning response.cur /response/cur"]),
@@ -94,6 +103,8 @@ fn bid_responses() {
             (r#""exp":60"#, r#""exp":-1"#, &["warning bid.exp /response/seatbid/0/bid/0/exp"]),
         ],
     );
+    let garbage = r#"{"auction_id":"a","dsp_id":"d","outcome":"error","response":"<html>"}"#;
+    assert_eq!(found(EventType::BidResponse, garbage), ["warning response.type /response"]);
     let timeout = r#"{"auction_id":"a","dsp_id":"d","outcome":"timeout","latency_ms":200,"nonbid_statuscode":101}"#;
     check(EventType::BidResponse, timeout, &[]);
 }
@@ -112,6 +123,7 @@ fn auctions() {
             ("2.4", "-2.4", &["price /clearing_cpm"]),
             (r#""USD""#, r#""usd""#, &["cur /clearing_cur"]),
             ("0.9", "1.1", &["warning market_bid_ratio /market_bid_ratio"]),
+            (r#""bids_received":3"#, r#""at":4"#, &["warning at /at"]),
             (r#""bids_received":3"#, r#""bids_received":-3"#, &["field.count /bids_received"]),
         ],
     );
@@ -126,7 +138,18 @@ fn notices() {
         (r#""USD""#, r#""XYZ""#, &["warning cur /auction_currency"]),
         ("3.5", "0", &["auction_multiplier /auction_multiplier"]),
         (r#""auction_mbr":1"#, r#""auction_mbr":0"#, &["warning market_bid_ratio /auction_mbr"]),
+        (r#""auction_mbr":1"#, r#""auction_mbr":1.01"#, &["warning market_bid_ratio /auction_mbr"]),
+        (
+            r#""auction_mbr":1"#,
+            r#""auction_discount_pct":101"#,
+            &["warning auction_discount_pct /auction_discount_pct"],
+        ),
+        (r#""auction_mbr":1"#, r#""auction_discount_pct":15,"auction_discount_cpm":0.2"#, &[]),
+        (r#""auction_mbr":1"#, r#""auction_discount_cpm":-1"#, &["auction_price /auction_discount_cpm"]),
         ("1795000000000", "1795000000", &["normalized auction_imp_ts /auction_imp_ts"]),
+        ("1795000000000", "1795000061000", &["warning auction_imp_ts /auction_imp_ts"]),
+        ("1795000000000", "1794827000000", &["warning auction_imp_ts /auction_imp_ts"]),
+        ("1795000000000", "\"soon\"", &["auction_imp_ts /auction_imp_ts"]),
         (r#""bid_id":"b""#, r#""bid_id":7"#, &["field.type /bid_id"]),
         (r#""imp_id":"1""#, r#""imp_id":"1","unresolved":["x"]"#, &["warning macro.unresolved /unresolved"]),
     ];
@@ -140,6 +163,11 @@ fn notices() {
         &[
             (r#","auction_loss":102"#, "", &["warning auction_loss /auction_loss"]),
             ("102", "99", &["warning enumeration /auction_loss"]),
+            ("102", "11", &["warning enumeration /auction_loss"]),
+            ("102", "0", &[]),
+            ("102", "10", &[]),
+            ("102", "215", &[]),
+            ("102", "500", &[]),
             ("102", r#""102""#, &["auction_loss /auction_loss"]),
         ],
     );
@@ -149,6 +177,7 @@ fn notices() {
         &[
             (r#""imp_id":"1","#, "", &["imp_id.required /imp_id"]),
             (r#""auction_price":2.4,"#, "", &["warning auction_price /auction_price"]),
+            (r#""auction_price":2.4"#, r#""test":1,"auction_price":2.4"#, &["warning test /test"]),
         ],
     );
 }

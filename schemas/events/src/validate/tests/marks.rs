@@ -16,7 +16,13 @@ fn variants_are_normalised() {
     check(venues, r#""venuetype":"301""#, &["normalized dooh.venuetype /dooh/venuetype"]);
     check(venues, r#""venuetype":[301]"#, &["normalized dooh.venuetype /dooh/venuetype"]);
     check(venues, r#""venuetypeid":301"#, &["normalized dooh.venuetype /dooh/venuetypeid"]);
+    check(
+        venues,
+        r#""venuetypeid":301,"venuetax":1"#,
+        &["normalized dooh.venuetype /dooh/venuetypeid", "normalized dooh.venuetypetax /dooh/venuetax"],
+    );
     check(venues, r#""venuetype":["9999"]"#, &["warning dooh.venuetype /dooh/venuetype"]);
+    check(venues, r#""venuetype":["301"],"venuetypetax":"1""#, &["warning dooh.venuetypetax /dooh/venuetypetax"]);
     check(venues, r#""venuetype":["9999"],"venuetypetax":4"#, &[]);
     check(venues, r#""venuetype":["retail"],"venuetypetax":1"#, &["warning dooh.venuetype /dooh/venuetype"]);
     check(r#""lon":-74.0"#, r#""lon":-74.0,"country":"US""#, &["normalized geo.country /device/geo/country"]);
@@ -26,6 +32,48 @@ fn variants_are_normalised() {
     let moved =
         r#""source":{"fd":1,"ext":{"schain":{"complete":1,"ver":"1.0","nodes":[{"asi":"a","sid":"1","hp":1}]}},"x":{"#;
     check(r#""source":{"fd":1,"schain":{"#, moved, &["normalized schain /source/ext/schain"]);
+}
+
+#[test]
+fn facts_of_a_screen_under_the_names_of_others() {
+    let device = r#""device":{"#;
+    let of = |facts: &str| format!(r#""device":{{"ext":{{"dooh":{{{facts}}}}},"#);
+    let venues = r#""venuetype":["301"],"#;
+    for facts in [r#""venuetypeid":301"#, r#""venuetypelist":[3,301]"#] {
+        // The specification's place counts where both are given.
+        check(device, &of(facts), &[]);
+        let name = facts.split('"').nth(1).unwrap();
+        let text = GOOD.replacen(venues, "", 1).replacen(r#""id":"s1","#, "", 1).replacen(device, &of(facts), 1);
+        assert_eq!(findings(&text), [format!("normalized dooh.venuetype /device/ext/dooh/{name}")]);
+    }
+    for (facts, expect) in [
+        (
+            r#""impmultiply":4,"audience":1.5"#,
+            vec![("normalized imp.qty.multiplier", "impmultiply"), ("normalized dooh.audience", "audience")],
+        ),
+        (
+            r#""impmultiply":0,"audience":-1"#,
+            vec![("warning imp.qty.multiplier", "impmultiply"), ("warning dooh.audience", "audience")],
+        ),
+        (
+            r#""impmultiply":"4","audience":"x""#,
+            vec![("warning imp.qty.multiplier", "impmultiply"), ("warning dooh.audience", "audience")],
+        ),
+        (
+            r#""impmultiply":10001"#,
+            vec![("normalized imp.qty.multiplier", "impmultiply"), ("warning imp.qty.multiplier", "impmultiply")],
+        ),
+    ] {
+        let at = |place: &str| expect.iter().map(|(code, key)| format!("{code} {place}/{key}")).collect::<Vec<_>>();
+        assert_eq!(findings(&GOOD.replacen(device, &of(facts), 1)), at("/device/ext/dooh"));
+        assert_eq!(findings(&GOOD.replacen(venues, &format!("{venues}{facts},"), 1)), at("/dooh"));
+    }
+    // Exchanges of 2.5 have the screen beside a site; that is no second channel, and wants a position too.
+    let text = r#"{"id":"r","imp":[{"id":"1","banner":{"w":1,"h":1}}],"site":{"id":"s"},"device":{"ext":{"dooh":{"impmultiply":2}}}}"#;
+    assert_eq!(
+        findings(text),
+        ["normalized imp.qty.multiplier /device/ext/dooh/impmultiply", "warning geo.dooh /device/geo"]
+    );
 }
 
 #[test]
@@ -74,6 +122,23 @@ fn privacy_and_supply() {
     check(r#""coppa":0"#, r#""us_privacy":"1YNN""#, &[]);
     check(r#""coppa":0"#, r#""us_privacy":"1YN""#, &["warning regs.us_privacy /regs/us_privacy"]);
     check(r#""coppa":0"#, r#""us_privacy":7"#, &["warning regs.us_privacy /regs/us_privacy"]);
+    let moved = r#""regs":{"ext":{"gdpr":1,"us_privacy":"1YNN","gpc":"1"}}"#;
+    let regs = r#""regs":{"coppa":0,"gdpr":1}"#;
+    check(regs, moved, &["normalized regs.ext /regs/ext/gdpr", "normalized regs.ext /regs/ext/us_privacy"]);
+    check(
+        regs,
+        r#""regs":{"gdpr":0,"ext":{"gdpr":2,"us_privacy":"x","gpc":1}}"#,
+        &[
+            "warning regs.us_privacy /regs/ext/us_privacy",
+            "normalized regs.ext /regs/ext/us_privacy",
+            "warning regs.gpc /regs/ext/gpc",
+        ],
+    );
+    check(
+        regs,
+        r#""regs":{"ext":{"gdpr":2}}"#,
+        &["normalized regs.ext /regs/ext/gdpr", "warning flags /regs/ext/gdpr"],
+    );
     let node = r#"{"asi":"a.example","sid":"1","hp":1}"#;
     check(node, "", &["warning schain /source/schain/nodes"]);
     let long = format!(r#"{{"asi":"a","sid":"{}","hp":0}}"#, "x".repeat(65));
