@@ -1,6 +1,7 @@
 //! The only place that calls the SDK: `PutRecords` and `ListShards`, and what their errors mean.
 
 mod body;
+mod cbor;
 mod spare;
 
 use std::{error::Error, sync::Arc, time::Duration};
@@ -15,6 +16,7 @@ use kinesis_record::HashRange;
 
 use self::{body::StreamId, spare::Spare};
 use crate::{
+    config::WireFormat,
     error::{Failure, FailureClass, ShardMapError},
     pipeline::{
         batch::Entry,
@@ -31,9 +33,15 @@ pub(crate) struct Stream {
     name: Option<Arc<str>>,
     arn: Option<Arc<str>>,
     spare: Spare,
+    format: WireFormat,
 }
 
 impl Stream {
+    /// In which format records are put; JSON unless it is told.
+    pub(crate) fn speaking(self, format: WireFormat) -> Self {
+        Stream { format, ..self }
+    }
+
     /// Takes over `client`'s endpoint, region, credentials and connections, but neither its retries (they would hide from
     /// the pipeline what was sent) nor its timeouts.
     pub(crate) fn new(client: &Client, name_or_arn: &str, request_timeout: Duration) -> Self {
@@ -52,6 +60,7 @@ impl Stream {
             name: (!is_arn).then(|| Arc::clone(&stream)),
             arn: is_arn.then_some(stream),
             spare: Spare::default(),
+            format: WireFormat::Json,
         }
     }
 
@@ -61,7 +70,10 @@ impl Stream {
             (Some(name), _) => StreamId::Name(name),
             (None, arn) => StreamId::Arn(arn.as_deref().unwrap_or_default()),
         };
-        let body = self.spare.body(|text| body::put_records(stream, &entries, text));
+        let body = match self.format {
+            WireFormat::Json => self.spare.text(|text| body::put_records(stream, &entries, text)),
+            WireFormat::Cbor => self.spare.body(|bytes| cbor::put_records(stream, &entries, bytes)),
+        };
         drop(entries);
         let bytes = body.bytes.clone();
         // The SDK resolves, signs and sends; but the records are ours to write: see `body`.
@@ -72,6 +84,10 @@ impl Stream {
             request.headers_mut().insert("content-length", bytes.len().to_string());
             *request.body_mut() = bytes.clone().into();
         });
+        let call = match self.format {
+            WireFormat::Json => call,
+            WireFormat::Cbor => call.interceptor(cbor::Spoken),
+        };
         let answer = call.send().await;
         drop(body);
         match answer {
