@@ -14,8 +14,8 @@ mod reader;
 mod user_record;
 
 pub use batch::BatchFailures;
-pub use dedupe::{DedupeWindow, ShardWindows, SnapshotError, WindowLimits};
-pub use kinesis_record::{DecompressError, HashRange, Origin, UnpackError};
+pub use dedupe::{DedupeWindow, Repeats, ShardWindows, SnapshotError, WindowLimits};
+pub use kinesis_record::{DecompressError, HashRange, Origin, SpoolMark, UnpackError};
 pub use metrics::StageCounts;
 pub use position::{Position, cmp_sequence_numbers};
 pub use reader::{BatchCounts, BatchItem, BatchReader, ItemOutcome, Unreadable};

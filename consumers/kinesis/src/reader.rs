@@ -14,7 +14,7 @@ use kinesis_record::{CONTENT_BYTES_MAX, CheckedData, UnpackError, check_digests}
 
 use crate::{
     batch::BatchFailures,
-    dedupe::ShardWindows,
+    dedupe::{Repeats, ShardWindows},
     user_record::{UserRecord, UserRecords, read},
 };
 
@@ -62,9 +62,9 @@ pub struct BatchCounts {
     pub kinesis_records: usize,
     /// User records that were handed out.
     pub user_records: usize,
-    /// Kinesis records that were left out as repeats.
+    /// Kinesis records that were left out as a whole, as repeats.
     pub repeats: usize,
-    /// User records inside those.
+    /// User records that were left out as repeats, in those and by themselves.
     pub repeated_user_records: usize,
     /// Kinesis records that could not be read.
     pub unreadable: usize,
@@ -93,7 +93,7 @@ impl<'a> BatchReader<'a> {
         }
     }
 
-    /// Leaves out aggregates that are there for the second time, as far as `windows` knows. They live longer than a batch: one
+    /// Leaves out what is there for the second time, as far as `windows` knows. They live longer than a batch: one
     /// value per execution environment.
     pub fn without_repeats(event: KinesisEvent, windows: &'a mut ShardWindows) -> Self {
         BatchReader { windows: Some(windows), ..BatchReader::new(event) }
@@ -138,7 +138,7 @@ impl<'a> BatchReader<'a> {
     fn open(&mut self, record: KinesisEventRecord, checked: &CheckedData) -> Result<Option<UserRecords>, Unreadable> {
         self.counts.kinesis_records += 1;
         let data = checked.data();
-        let records = match read(&record.kinesis, data, checked.unpack(CONTENT_BYTES_MAX)) {
+        let mut records = match read(&record.kinesis, data, checked.unpack(CONTENT_BYTES_MAX)) {
             Ok(records) => records,
             Err(error) => {
                 self.counts.unreadable += 1;
@@ -151,12 +151,18 @@ impl<'a> BatchReader<'a> {
                 });
             }
         };
-        if let (Some(windows), Some(origin)) = (&mut self.windows, records.origin())
-            && windows.is_repeat(&shard_of(&record), &origin, records.sequence_number())
-        {
-            self.counts.repeats += 1;
-            self.counts.repeated_user_records += records.len();
-            return Ok(None);
+        if let (Some(windows), Some(aggregate)) = (&mut self.windows, records.aggregate()) {
+            match windows.repeats(&shard_of(&record), aggregate, records.sequence_number()) {
+                Repeats::All => {
+                    self.counts.repeats += 1;
+                    self.counts.repeated_user_records += records.len();
+                    return Ok(None);
+                }
+                Repeats::Records(repeats) => {
+                    self.counts.repeated_user_records += repeats.len();
+                    records.leave_out(repeats);
+                }
+            }
         }
         Ok(Some(records))
     }

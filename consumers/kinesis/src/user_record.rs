@@ -12,7 +12,7 @@ use kinesis_record::{
     Aggregate, CONTENT_BYTES_MAX, HashRange, Origin, SubRecord, SubRecords, UnpackError, unpack_aggregate,
 };
 
-use crate::position::Position;
+use crate::{dedupe::Repeats, position::Position};
 
 /// One record as a producer put it. Its identity in a shard is `sequence_number` and `sub_sequence` together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub struct UserRecords {
     sequence_number: Arc<str>,
     arrival_ms: Option<i64>,
     sub_sequence: u32,
+    /// Sub-sequence numbers that are left out, the next one last.
+    left_out: Vec<u32>,
 }
 
 #[derive(Debug, Clone)]
@@ -156,16 +158,37 @@ fn split(
             data: data.clone(),
         })),
     };
-    Ok(UserRecords { content, sequence_number, arrival_ms, sub_sequence: 0 })
+    Ok(UserRecords { content, sequence_number, arrival_ms, sub_sequence: 0, left_out: Vec::new() })
 }
 
 impl UserRecords {
     /// The mark of the aggregate, if its producer made one: what a [`DedupeWindow`](crate::DedupeWindow) looks at.
     pub fn origin(&self) -> Option<Origin> {
+        self.aggregate().and_then(Aggregate::origin)
+    }
+
+    /// The aggregate, if it is one: what [`DedupeWindow::repeats`](crate::DedupeWindow::repeats) looks at.
+    pub fn aggregate(&self) -> Option<&Aggregate> {
         match &self.content {
             Content::Plain(_) => None,
-            Content::Aggregate(records) => records.aggregate().origin(),
+            Content::Aggregate(records) => Some(records.aggregate()),
         }
+    }
+
+    /// Leaves out what a window found to be repeats; the others keep their sub-sequence numbers.
+    #[must_use]
+    pub fn without(mut self, repeats: Repeats) -> Self {
+        match repeats {
+            Repeats::All => self.leave_out((0..=u32::MAX).take(self.len()).collect()),
+            Repeats::Records(records) => self.leave_out(records),
+        }
+        self
+    }
+
+    /// Leaves out the records with these sub-sequence numbers, which are in order and not handed out yet.
+    pub(crate) fn leave_out(&mut self, mut sub_sequences: Vec<u32>) {
+        sub_sequences.reverse();
+        self.left_out = sub_sequences;
     }
 
     /// The sequence number of the Kinesis record.
@@ -185,13 +208,18 @@ impl Iterator for UserRecords {
     type Item = UserRecord;
 
     fn next(&mut self) -> Option<UserRecord> {
-        let record = match &mut self.content {
-            Content::Plain(record) => record.take()?,
-            Content::Aggregate(records) => records.next()?,
+        let (record, sub_sequence) = loop {
+            let record = match &mut self.content {
+                Content::Plain(record) => record.take()?,
+                Content::Aggregate(records) => records.next()?,
+            };
+            let sub_sequence = self.sub_sequence;
+            // A record takes 6 bytes of a message of less than 4 GiB.
+            self.sub_sequence = sub_sequence.saturating_add(1);
+            if self.left_out.pop_if(|left_out| *left_out == sub_sequence).is_none() {
+                break (record, sub_sequence);
+            }
         };
-        let sub_sequence = self.sub_sequence;
-        // A record takes 6 bytes of a message of less than 4 GiB.
-        self.sub_sequence = sub_sequence.saturating_add(1);
         Some(UserRecord {
             partition_key: record.partition_key,
             explicit_hash_key: record.explicit_hash_key,
@@ -207,6 +235,7 @@ impl Iterator for UserRecords {
             Content::Plain(record) => usize::from(record.is_some()),
             Content::Aggregate(records) => records.len(),
         };
+        let left = left.saturating_sub(self.left_out.len());
         (left, Some(left))
     }
 }

@@ -1,4 +1,5 @@
-//! Kills a process that puts records through a spool, again and again, and counts what was acknowledged and lost.
+//! Kills a process that puts records through a spool, again and again, and counts what was acknowledged and lost, and what a reader
+//! that looks at the marks has twice.
 //!
 //! `cargo run --release -p kinesis-producer --example spool_kills -- --kills 100 --records 10000 --seed 1`
 #![allow(
@@ -55,4 +56,5 @@ async fn main() {
     .await;
     println!("{report:#?}\nin {:.1} s", started_at.elapsed().as_secs_f64());
     assert_eq!((report.lost, report.inversions), (0, 0));
+    assert_eq!((report.read_twice, report.not_read), (0, 0));
 }

@@ -1,6 +1,7 @@
 //! The only place that calls the SDK: `PutRecords` and `ListShards`, and what their errors mean.
 
 mod body;
+mod cbor;
 mod spare;
 mod written;
 
@@ -16,6 +17,7 @@ use kinesis_record::HashRange;
 
 use self::{body::StreamId, spare::Spare, written::Written};
 use crate::{
+    config::WireFormat,
     error::{Failure, FailureClass, ShardMapError},
     pipeline::{
         batch::Entry,
@@ -32,9 +34,15 @@ pub(crate) struct Stream {
     name: Option<Arc<str>>,
     arn: Option<Arc<str>>,
     spare: Spare,
+    format: WireFormat,
 }
 
 impl Stream {
+    /// In which format records are put; JSON unless it is told.
+    pub(crate) fn speaking(self, format: WireFormat) -> Self {
+        Stream { format, ..self }
+    }
+
     /// Takes over `client`'s endpoint, region, credentials and connections, but neither its retries (they would hide from
     /// the pipeline what was sent) nor its timeouts.
     pub(crate) fn new(client: &Client, name_or_arn: &str, request_timeout: Duration) -> Self {
@@ -53,6 +61,7 @@ impl Stream {
             name: (!is_arn).then(|| Arc::clone(&stream)),
             arn: is_arn.then_some(stream),
             spare: Spare::default(),
+            format: WireFormat::Json,
         }
     }
 
@@ -62,13 +71,20 @@ impl Stream {
             (Some(name), _) => StreamId::Name(name),
             (None, arn) => StreamId::Arn(arn.as_deref().unwrap_or_default()),
         };
-        let body = self.spare.body(|text| body::put_records(stream, &entries, text));
+        let body = match self.format {
+            WireFormat::Json => self.spare.text(|text| body::put_records(stream, &entries, text)),
+            WireFormat::Cbor => self.spare.body(|bytes| cbor::put_records(stream, &entries, bytes)),
+        };
         drop(entries);
         // The SDK resolves, signs and sends; but the records are ours to write: see `body`.
         let call = self.client.put_records().set_records(Some(Vec::new()));
         let call = call.set_stream_name(self.name.as_deref().map(Into::into));
         let call = call.set_stream_arn(self.arn.as_deref().map(Into::into));
         let call = call.customize().interceptor(Written::new(body.bytes.clone()));
+        let call = match self.format {
+            WireFormat::Json => call,
+            WireFormat::Cbor => call.interceptor(cbor::Spoken),
+        };
         let answer = call.send().await;
         drop(body);
         match answer {

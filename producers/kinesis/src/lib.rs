@@ -20,7 +20,7 @@ mod spool;
 mod stats;
 mod task;
 
-pub use config::{Config, ConfigError, ProducerId};
+pub use config::{Config, ConfigError, ProducerId, WireFormat};
 pub use error::{Failure, FailureClass, InvalidRecord, PutError, SendError, ShardMapError, StartError, TrySendError};
 #[cfg(feature = "simulation")]
 #[doc(hidden)]

@@ -7,6 +7,7 @@
 pub(crate) mod batch;
 pub(crate) mod outcome;
 pub(crate) mod request;
+pub(crate) mod spool_marks;
 pub(crate) mod spooled;
 
 mod key;
@@ -41,6 +42,7 @@ use crate::{
         outstanding::Outstanding,
         refresh::Refresh,
         request::{BatchId, Draft, InFlight, Request, RequestId},
+        spool_marks::SpoolMarks,
     },
     record::Record,
     reply::Reply,
@@ -84,6 +86,8 @@ pub(crate) struct Pipeline {
     /// Where the numbers of lanes in marks begin. Random, so that two runs that were given the same id, against all advice,
     /// are not taken for repeats of each other.
     origin_lanes: u64,
+    /// What marks say of records from the log on disk.
+    spool_marks: SpoolMarks,
     counters: Arc<Counters>,
     random: StdRng,
     started_at: Instant,
@@ -130,6 +134,7 @@ impl Pipeline {
             config,
             packer,
             origin_lanes: random.next_u64(),
+            spool_marks: SpoolMarks::default(),
             counters,
             random,
             started_at: now,
@@ -385,7 +390,7 @@ impl Pipeline {
             lane: lane.id.0.wrapping_add(self.origin_lanes),
             counter: self.next_id,
         });
-        let cut = Cut { now, room, origin };
+        let cut = Cut { now, room, origin, spool_marks: &self.spool_marks };
         let Some((batch, unsealed)) = lane.cut(cut, &self.config, &mut self.packer) else { return false };
         if batch.is_aggregate {
             count(&self.counters.aggregates, 1);

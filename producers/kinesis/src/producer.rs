@@ -57,7 +57,7 @@ impl Producer {
     /// or no answer. With a spool, a stream that does not answer is no error: records wait on disk until it does.
     pub async fn start(config: Config, client: Client) -> Result<Producer, StartError> {
         config.check().map_err(StartError::Config)?;
-        let stream = Stream::new(&client, &config.stream, config.request_timeout);
+        let stream = Stream::new(&client, &config.stream, config.request_timeout).speaking(config.wire_format);
         let counters = Arc::new(Counters::default());
         let mut spool = open_spool(&config, &counters).await.map_err(StartError::Spool)?;
         let patience = if spool.is_some() { Duration::ZERO } else { START_PATIENCE };

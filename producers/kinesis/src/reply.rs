@@ -27,6 +27,14 @@ impl Reply {
         }
     }
 
+    /// The number of the record in the log, if it comes from there.
+    pub(crate) fn spool_number(&self) -> Option<u64> {
+        match self {
+            Reply::Sender(_) => None,
+            Reply::Spool { number, .. } => Some(*number),
+        }
+    }
+
     /// Whether somebody will look at the result.
     pub(crate) fn is_awaited(&self) -> bool {
         match self {

@@ -17,7 +17,7 @@ pub use self::log::RejectedRecords;
 pub(crate) use self::{
     core::Waiting,
     front::{Setting, Spool},
-    log::Log,
+    log::{Log, Series},
     worker::Done,
 };
 

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::{
     hash::{HashRange, hash_key},
     origin::Origin,
+    spool_mark::SpoolMark,
     unpack::{SubRecord, UnpackError},
     wire::{Fields, Malformed, Value, aggregated, record},
 };
@@ -25,6 +26,7 @@ pub struct Aggregate {
     hash_keys: Vec<Span>,
     len: usize,
     origin: Option<Origin>,
+    spool_mark: Option<SpoolMark>,
 }
 
 /// A part of the message. Messages are shorter than 4 GiB.
@@ -39,6 +41,8 @@ struct Span {
 struct Entry {
     partition_key_index: u64,
     hash_key_index: Option<u64>,
+    /// The number in a log, as it is written.
+    told: Option<u64>,
     data: Range<usize>,
 }
 
@@ -71,6 +75,19 @@ impl Aggregate {
     /// Where the aggregate comes from, if its producer said so.
     pub fn origin(&self) -> Option<Origin> {
         self.origin
+    }
+
+    /// Where the records stand in a log, if their producer kept them in one and said so.
+    pub fn spool_mark(&self) -> Option<SpoolMark> {
+        self.spool_mark
+    }
+
+    /// The number of each record in the log of [`spool_mark`](Aggregate::spool_mark), in their order; none for those that were in
+    /// no log.
+    pub fn spool_numbers(&self) -> impl Iterator<Item = Option<u64>> {
+        let mut cursor = Cursor::default();
+        std::iter::from_fn(move || self.next_entry(&mut cursor))
+            .map(|entry| self.spool_mark.zip(entry.told).map(|(mark, told)| mark.number(told)))
     }
 
     /// Bytes of the message: the payloads, the keys and what holds them together, decompressed.
@@ -110,6 +127,7 @@ impl Aggregate {
             hash_keys: Vec::new(),
             len: 0,
             origin: None,
+            spool_mark: None,
         };
         let mut highest = Highest::default();
         let mut fields = Fields::new(&message, 0..message.len());
@@ -123,6 +141,7 @@ impl Aggregate {
                 aggregated::PARTITION_KEY => aggregate.partition_keys.push(text_span(&message, range)?),
                 aggregated::EXPLICIT_HASH_KEY => aggregate.hash_keys.push(text_span(&message, range)?),
                 aggregated::ORIGIN => aggregate.origin = Origin::read(&message, range),
+                aggregated::SPOOL => aggregate.spool_mark = SpoolMark::read(&message, range),
                 _ => {}
             }
         }
@@ -333,20 +352,21 @@ impl Highest {
 
 impl Entry {
     fn read(bytes: &[u8], range: Range<usize>) -> Result<Entry, Malformed> {
-        let (mut partition_key_index, mut hash_key_index, mut data) = (None, None, None);
+        let (mut partition_key_index, mut hash_key_index, mut told, mut data) = (None, None, None, None);
         let mut fields = Fields::new(bytes, range);
         while let Some(field) = fields.next()? {
             match field {
                 (record::PARTITION_KEY_INDEX, Value::Varint(index)) => partition_key_index = Some(index),
                 (record::EXPLICIT_HASH_KEY_INDEX, Value::Varint(index)) => hash_key_index = Some(index),
                 (record::DATA, Value::Delimited(range)) => data = Some(range),
+                (record::NUMBER, Value::Varint(number)) => told = Some(number),
                 // Tags are in the schema and ignored by every reader, as are fields of the wrong type.
                 _ => {}
             }
         }
         // Both fields are `required`: without them proto2 readers refuse the whole message.
         let partition_key_index = partition_key_index.ok_or(Malformed)?;
-        Ok(Entry { partition_key_index, hash_key_index, data: data.ok_or(Malformed)? })
+        Ok(Entry { partition_key_index, hash_key_index, told, data: data.ok_or(Malformed)? })
     }
 }
 

@@ -14,6 +14,7 @@ mod hash;
 mod md5;
 mod origin;
 mod pack;
+mod spool_mark;
 mod unpack;
 mod wire;
 
@@ -22,6 +23,7 @@ pub use compressed::{COMPRESSED_MAGIC, CONTENT_BYTES_MAX, CompressError, Compres
 pub use hash::{HashRange, hash_key, hash_keys};
 pub use origin::Origin;
 pub use pack::{AggregateBuilder, UnsealedAggregate, seal};
+pub use spool_mark::SpoolMark;
 pub use unpack::{
     CheckedData, SubRecord, UnpackError, Unpacked, check_digests, first_outside, opens_like_aggregate, unpack,
     unpack_aggregate,

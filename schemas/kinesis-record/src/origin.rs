@@ -30,7 +30,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    fn content_len(&self) -> usize {
+    pub(crate) fn content_len(&self) -> usize {
         [self.producer, self.epoch, self.lane, self.counter].into_iter().map(varint_field_len).sum()
     }
 
@@ -42,6 +42,10 @@ impl Origin {
 
     pub(crate) fn encode_field(&self, out: &mut Vec<u8>) {
         put_delimited_header(out, aggregated::ORIGIN, self.content_len());
+        self.encode_content(out);
+    }
+
+    pub(crate) fn encode_content(&self, out: &mut Vec<u8>) {
         put_varint_field(out, origin::PRODUCER, self.producer);
         put_varint_field(out, origin::EPOCH, self.epoch);
         put_varint_field(out, origin::LANE, self.lane);

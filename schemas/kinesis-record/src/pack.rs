@@ -9,6 +9,7 @@ use crate::{
     DIGEST_BYTES, MAGIC,
     md5::digests,
     origin::Origin,
+    spool_mark::{SpoolMark, number_len},
     wire::{aggregated, delimited_len, put_delimited_header, put_varint_field, record, varint_field_len},
 };
 
@@ -39,6 +40,9 @@ pub struct AggregateBuilder {
     /// Bytes of the record messages, with their tags and lengths.
     records_bytes: usize,
     origin: Option<Origin>,
+    spool_mark: Option<SpoolMark>,
+    /// Of the record that is pushed next, as it is written.
+    next_told: Option<u64>,
 }
 
 /// An aggregated record that lacks its digest: all bytes but the last sixteen. See [`seal`].
@@ -86,6 +90,8 @@ const RECORDS_KEPT_MAX: usize = 4096;
 struct Entry {
     partition_key: usize,
     hash_key: Option<usize>,
+    /// The number in a log, as it is written.
+    told: Option<u64>,
     data: Bytes,
 }
 
@@ -106,11 +112,24 @@ impl AggregateBuilder {
         self.records.clear();
         self.records_bytes = 0;
         self.origin = None;
+        self.spool_mark = None;
+        self.next_told = None;
     }
 
     /// Marks the aggregate with where it comes from, in a field that readers of the format skip: 10 to 44 bytes.
     pub fn set_origin(&mut self, origin: Origin) {
         self.origin = Some(origin);
+    }
+
+    /// Says where the records stand in a log, in a field that readers of the format skip: 10 to 84 bytes. Each record that was
+    /// in the log is given its number there with [`number_next`](AggregateBuilder::number_next).
+    pub fn set_spool_mark(&mut self, mark: SpoolMark) {
+        self.spool_mark = Some(mark);
+    }
+
+    /// The number in the log of the record that is pushed next, or sized up next: 3 to 12 bytes. Ignored without a mark.
+    pub fn number_next(&mut self, number: Option<u64>) {
+        self.next_told = self.spool_mark.zip(number).map(|(mark, number)| mark.told(number));
     }
 
     /// How many records are in it.
@@ -131,7 +150,8 @@ impl AggregateBuilder {
     /// The exact number of bytes of the message alone, without magic and digest.
     pub(crate) fn message_size(&self) -> usize {
         let origin_bytes = self.origin.map_or(0, |origin| origin.field_len());
-        self.partition_keys.bytes + self.hash_keys.bytes + self.records_bytes + origin_bytes
+        let mark_bytes = self.spool_mark.map_or(0, |mark| mark.field_len());
+        self.partition_keys.bytes + self.hash_keys.bytes + self.records_bytes + origin_bytes + mark_bytes
     }
 
     /// The exact number of bytes after one more such record.
@@ -147,15 +167,17 @@ impl AggregateBuilder {
                 None => (Some(self.hash_keys.keys.len()), delimited_len(decimal_len(hash_key))),
             },
         };
-        self.size() + key_bytes + hash_key_bytes + delimited_len(entry_len(key_index, hash_key_index, data_len))
+        let entry_bytes = entry_len(key_index, hash_key_index, self.next_told, data_len);
+        self.size() + key_bytes + hash_key_bytes + delimited_len(entry_bytes)
     }
 
     /// Adds a record; its sub-sequence number is the number of records before it.
     pub fn push(&mut self, partition_key: &str, explicit_hash_key: Option<u128>, data: Bytes) {
         let partition_key = self.partition_keys.insert(partition_key);
         let hash_key = explicit_hash_key.map(|hash_key| self.hash_keys.insert(hash_key));
-        self.records_bytes += delimited_len(entry_len(partition_key, hash_key, data.len()));
-        self.records.push(Entry { partition_key, hash_key, data });
+        let told = self.next_told.take();
+        self.records_bytes += delimited_len(entry_len(partition_key, hash_key, told, data.len()));
+        self.records.push(Entry { partition_key, hash_key, told, data });
     }
 
     /// Adds a record if the aggregate then has at most `bytes_max` bytes; says whether it did. Cheaper than asking for
@@ -177,7 +199,8 @@ impl AggregateBuilder {
             Some((_, Some(index))) => (Some(index), 0),
             Some((hash_key, None)) => (Some(self.hash_keys.keys.len()), delimited_len(decimal_len(hash_key))),
         };
-        let record_bytes = delimited_len(entry_len(key_index, hash_key_index, data.len()));
+        let told = self.next_told.take();
+        let record_bytes = delimited_len(entry_len(key_index, hash_key_index, told, data.len()));
         if self.size() + key_bytes + hash_key_bytes + record_bytes > bytes_max {
             return false;
         }
@@ -188,7 +211,7 @@ impl AggregateBuilder {
             self.hash_keys.insert(hash_key);
         }
         self.records_bytes += record_bytes;
-        self.records.push(Entry { partition_key: key_index, hash_key: hash_key_index, data: data.clone() });
+        self.records.push(Entry { partition_key: key_index, hash_key: hash_key_index, told, data: data.clone() });
         true
     }
 
@@ -218,7 +241,7 @@ impl AggregateBuilder {
             out.extend_from_slice(decimal.as_bytes());
         }
         for entry in &self.records {
-            let entry_bytes = entry_len(entry.partition_key, entry.hash_key, entry.data.len());
+            let entry_bytes = entry_len(entry.partition_key, entry.hash_key, entry.told, entry.data.len());
             put_delimited_header(out, aggregated::RECORD, entry_bytes);
             // proto2 `required`: index 0 and empty data are written too, or Java readers refuse the whole message.
             put_varint_field(out, record::PARTITION_KEY_INDEX, entry.partition_key as u64);
@@ -227,17 +250,24 @@ impl AggregateBuilder {
             }
             put_delimited_header(out, record::DATA, entry.data.len());
             out.extend_from_slice(&entry.data);
+            if let Some(told) = entry.told {
+                put_varint_field(out, record::NUMBER, told);
+            }
         }
         if let Some(origin) = &self.origin {
             origin.encode_field(out);
+        }
+        if let Some(mark) = &self.spool_mark {
+            mark.encode_field(out);
         }
     }
 }
 
 /// Bytes of one record message, without its own tag and length.
-fn entry_len(partition_key: usize, hash_key: Option<usize>, data_len: usize) -> usize {
+fn entry_len(partition_key: usize, hash_key: Option<usize>, told: Option<u64>, data_len: usize) -> usize {
     let hash_key_len = hash_key.map_or(0, |index| varint_field_len(index as u64));
-    varint_field_len(partition_key as u64) + hash_key_len + delimited_len(data_len)
+    let number_len = told.map_or(0, number_len);
+    varint_field_len(partition_key as u64) + hash_key_len + delimited_len(data_len) + number_len
 }
 
 #[cfg(test)]

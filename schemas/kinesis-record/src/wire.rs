@@ -14,6 +14,8 @@ pub(crate) mod aggregated {
     pub(crate) const RECORD: u32 = 3;
     /// Ours, far above what the format's owner may come to use: readers of proto2 skip fields that they do not know.
     pub(crate) const ORIGIN: u32 = 1_000;
+    /// Ours too.
+    pub(crate) const SPOOL: u32 = 1_001;
 }
 
 /// Field numbers of `Record`, the message inside.
@@ -21,6 +23,8 @@ pub(crate) mod record {
     pub(crate) const PARTITION_KEY_INDEX: u32 = 1;
     pub(crate) const EXPLICIT_HASH_KEY_INDEX: u32 = 2;
     pub(crate) const DATA: u32 = 3;
+    /// Ours: the number of the record in a log, above the base of [`aggregated::SPOOL`].
+    pub(crate) const NUMBER: u32 = 1_000;
 }
 
 /// Field numbers of the origin, the message inside [`aggregated::ORIGIN`].
@@ -29,6 +33,14 @@ pub(crate) mod origin {
     pub(crate) const EPOCH: u32 = 2;
     pub(crate) const LANE: u32 = 3;
     pub(crate) const COUNTER: u32 = 4;
+}
+
+/// Field numbers of the message inside [`aggregated::SPOOL`].
+pub(crate) mod spool {
+    pub(crate) const SERIES: u32 = 1;
+    pub(crate) const BASE: u32 = 2;
+    pub(crate) const DONE_BELOW: u32 = 3;
+    pub(crate) const SENT_AS: u32 = 4;
 }
 
 const WIRE_VARINT: u32 = 0;

@@ -48,9 +48,16 @@ mod corpus {
             Ok(Some(aggregate)) => {
                 assert!(aggregate.message_bytes() <= data.len().max(CONTENT_BYTES_MAX));
                 let (records, origin) = (aggregate.len(), aggregate.origin());
+                let mark = aggregate.spool_mark();
+                assert_eq!(aggregate.spool_numbers().count(), records);
+                let numbered = aggregate.spool_numbers().flatten().count();
+                assert!(mark.is_some() || numbered == 0, "there are numbers in a log only");
                 aggregate.first_outside(HashRange { start: 1, end: u128::MAX / 2 });
                 assert_eq!(aggregate.into_iter().count(), records);
-                format!("{records} records{}", if origin.is_some() { ", origin" } else { "" })
+                let marks = [(origin.is_some(), ", origin"), (mark.is_some(), ", log")];
+                let marks: String = marks.into_iter().filter_map(|(is_there, name)| is_there.then_some(name)).collect();
+                let numbers = if numbered > 0 { format!(", {numbered} numbers") } else { String::new() };
+                format!("{records} records{marks}{numbers}")
             }
             Err(UnpackError::Compressed(error)) => format!("damaged: {error}"),
             Err(error) => format!("contradiction: {error}"),
@@ -112,12 +119,17 @@ mod corpus {
             length_beyond_end: plain
             no_records: 0 records
             nothing: plain
+            number_without_log: 1 records
             one_empty_record: 1 records
             origin: 1 records, origin
             origin_cut: 1 records
             record_before_table: 1 records
             required_data_missing: plain
             required_key_missing: plain
+            spool_mark: 2 records, origin, log, 1 numbers
+            spool_mark_cut: 1 records
+            spool_mark_half_sent_as: 1 records
+            spool_mark_sent_as: 1 records, log, 1 numbers
             tags_in_record: 1 records
             two_byte_indices: 130 records
             unknown_fields: 1 records

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use kinesis_record::Origin;
+use kinesis_record::{Aggregate, Origin};
 
-use super::{DedupeWindow, WindowLimits};
+use super::{DedupeWindow, Repeats, WindowLimits};
 
 /// Shards that are remembered unless a caller says otherwise.
 const SHARDS_MAX: usize = 256;
@@ -44,6 +44,11 @@ impl ShardWindows {
     /// given.
     pub fn is_repeat(&mut self, shard: &str, origin: &Origin, sequence_number: &str) -> bool {
         self.shard(shard).window.is_repeat(origin, sequence_number)
+    }
+
+    /// As [`DedupeWindow::repeats`], in the window of `shard`.
+    pub fn repeats(&mut self, shard: &str, aggregate: &Aggregate, sequence_number: &str) -> Repeats {
+        self.shard(shard).window.repeats(aggregate, sequence_number)
     }
 
     /// Begins the window of a shard after a split or merge. Parents that are not known here add nothing; a window that has begun

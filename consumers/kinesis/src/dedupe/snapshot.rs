@@ -1,14 +1,19 @@
 //! A window as bytes, to be kept beside a checkpoint.
 //!
-//! Version (1 byte), then per lane, the one that was silent longest first: producer, epoch, lane, counter (8 bytes each), the
-//! length of a sequence number (2 bytes) and its digits; at the end a CRC-32 of all before. Numbers are little-endian. Of a
-//! lane that was only inherited the length is 0: its counter holds at every position.
+//! Version (1 byte) and the number of lanes (4 bytes), then per lane, the one that was silent longest first: producer, epoch, lane,
+//! counter (8 bytes each), the length of a sequence number (2 bytes) and its digits. Then per log on disk: series, number
+//! below which all is done (8 bytes each), the length of the highest sequence number (2 bytes) and its digits, how many numbers
+//! (4 bytes), and these (8 bytes each). At the end a CRC-32 of all before. Numbers are little-endian. Of what was only
+//! inherited the length is 0: it holds at every position.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
-use super::{DedupeWindow, Lane, LaneKey, Seen, WindowLimits};
+use super::{DedupeWindow, Lane, LaneKey, Seen, Series, WindowLimits};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// Without logs: lanes only, and no number of them.
+const VERSION_OF_LANES: u8 = 1;
 
 /// Bytes of an entry without its sequence number.
 const ENTRY_BYTES: usize = 34;
@@ -28,12 +33,14 @@ pub enum SnapshotError {
 }
 
 impl DedupeWindow {
-    /// The last aggregate of each lane, in 34 bytes and the digits of a sequence number each. To be taken when everything that
-    /// the window has seen is dealt with.
+    /// The last aggregate of each lane, in 34 bytes and the digits of a sequence number each, and the numbers of logs on disk that
+    /// may come again, in 8 bytes each. To be taken when everything that the window has seen is dealt with.
     pub fn snapshot(&self) -> Vec<u8> {
         let mut lanes: Vec<(&LaneKey, &Lane)> = self.lanes.iter().collect();
         lanes.sort_by_key(|(_, lane)| lane.seen_in_call);
         let mut bytes = vec![VERSION];
+        let mut count: u32 = 0;
+        bytes.extend_from_slice(&count.to_le_bytes());
         for (key, lane) in lanes {
             let Some(counter) = lane.highest() else { continue };
             // An inherited counter that is the highest holds everywhere, not only after what was seen last.
@@ -46,6 +53,15 @@ impl DedupeWindow {
             }
             bytes.extend_from_slice(&length.to_le_bytes());
             bytes.extend_from_slice(digits.as_bytes());
+            count += 1;
+        }
+        if let Some(place) = bytes.get_mut(1..5) {
+            place.copy_from_slice(&count.to_le_bytes());
+        }
+        let mut series: Vec<(&u64, &Series)> = self.series.iter().collect();
+        series.sort_by_key(|(_, series)| series.seen_in_call);
+        for (id, series) in series {
+            put_series(&mut bytes, *id, series);
         }
         bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
         bytes
@@ -61,12 +77,24 @@ impl DedupeWindow {
             return Err(SnapshotError::Damaged);
         }
         let (&version, mut rest) = content.split_first().ok_or(SnapshotError::Damaged)?;
-        if version != VERSION {
-            return Err(SnapshotError::Version { version });
-        }
+        let lanes = match version {
+            VERSION_OF_LANES => u32::MAX,
+            VERSION => {
+                let (count, lanes) = rest.split_first_chunk().ok_or(SnapshotError::Damaged)?;
+                rest = lanes;
+                u32::from_le_bytes(*count)
+            }
+            _ => return Err(SnapshotError::Version { version }),
+        };
         let mut window = DedupeWindow::new(limits);
-        while !rest.is_empty() {
+        for _ in 0..lanes {
+            if version == VERSION_OF_LANES && rest.is_empty() {
+                break;
+            }
             rest = window.restore_lane(rest).ok_or(SnapshotError::Damaged)?;
+        }
+        while !rest.is_empty() {
+            rest = window.restore_series(rest).ok_or(SnapshotError::Damaged)?;
         }
         Ok(window)
     }
@@ -87,6 +115,47 @@ impl DedupeWindow {
         }
         Some(rest)
     }
+
+    /// Takes in what a snapshot says of one log; returns what follows it.
+    fn restore_series<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let (id, rest) = bytes.split_first_chunk()?;
+        let (done_below, rest) = rest.split_first_chunk()?;
+        let (length, rest) = rest.split_first_chunk()?;
+        let (digits, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+        let (count, rest) = rest.split_first_chunk()?;
+        let count = usize::try_from(u32::from_le_bytes(*count)).ok()?;
+        let (numbers, rest) = rest.split_at_checked(count.checked_mul(8)?)?;
+        let last: Arc<str> = str::from_utf8(digits).ok()?.into();
+        let (numbers, _) = numbers.as_chunks::<8>();
+        let numbers = numbers.iter().map(|number| u64::from_le_bytes(*number));
+        let (id, done_below) = (u64::from_le_bytes(*id), u64::from_le_bytes(*done_below));
+        let place = self.series(id);
+        if !place.first_copies.is_empty() {
+            // Named twice: nothing that was written by a window.
+            return None;
+        }
+        let mut restored = Series::begun(&last, done_below, numbers);
+        restored.seen_in_call = place.seen_in_call;
+        let known = restored.first_copies.len();
+        *place = restored;
+        self.numbers += known;
+        self.forget_numbers(id);
+        Some(rest)
+    }
+}
+
+/// What may come again of a log. Where the first copies lie is not kept one by one: all count as lying where the log was seen
+/// last, so that whoever goes back is given too much rather than too little.
+fn put_series(bytes: &mut Vec<u8>, id: u64, series: &Series) {
+    let done_below = series.done_below();
+    let numbers: Vec<u64> = series.first_copies.range(done_below..).map(|(number, _)| *number).collect();
+    let (Ok(length), Ok(count)) = (u16::try_from(series.last.len()), u32::try_from(numbers.len())) else { return };
+    bytes.extend_from_slice(&id.to_le_bytes());
+    bytes.extend_from_slice(&done_below.to_le_bytes());
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.extend_from_slice(series.last.as_bytes());
+    bytes.extend_from_slice(&count.to_le_bytes());
+    numbers.iter().for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
 }
 
 #[cfg(test)]
@@ -106,14 +175,14 @@ mod tests {
         parent.is_repeat(&origin(3, 4), "77");
         let mut window = DedupeWindow::after(WindowLimits::default(), [&parent]);
         window.is_repeat(&origin(5, 6), "890");
-        let mut expect = vec![1];
+        let mut expect = vec![2, 2, 0, 0, 0];
         for (number, digits) in [([1_u64, 2, 3, 4], ""), ([1, 2, 5, 6], "890")] {
             expect.extend(number.iter().flat_map(|number| number.to_le_bytes()));
             expect.extend([u8::try_from(digits.len()).unwrap(), 0]);
             expect.extend(digits.bytes());
         }
-        // As zlib computes it.
-        expect.extend([0x32, 0x93, 0xBB, 0xEC]);
+        let checksum = crc32fast::hash(&expect);
+        expect.extend(checksum.to_le_bytes());
         assert_eq!(window.snapshot(), expect);
     }
 
@@ -134,7 +203,8 @@ mod tests {
             assert_eq!(DedupeWindow::restore(limits, &seal(content)).err(), expect, "{content:?}");
         };
         check(&[1], None);
-        check(&[2, 7, 7], Some(SnapshotError::Version { version: 2 }));
+        check(&[2, 0, 0, 0, 0], None);
+        check(&[3, 7, 7], Some(SnapshotError::Version { version: 3 }));
         check(&[], Some(SnapshotError::Damaged));
         // Cut inside an entry, and inside its digits.
         check(&[1, 0, 0], Some(SnapshotError::Damaged));
@@ -149,7 +219,7 @@ mod tests {
             after in proptest::collection::vec((0..4_u64, 0..50_u64), 0..60),
             lanes_max in 1..5_usize,
         ) {
-            let limits = WindowLimits { lanes_max, history_max: 8 };
+            let limits = WindowLimits { lanes_max, history_max: 8, numbers_max: 8 };
             let mut window = DedupeWindow::new(limits);
             for (at, (lane, counter)) in before.iter().enumerate() {
                 window.is_repeat(&origin(*lane, *counter), &(100 + at).to_string());

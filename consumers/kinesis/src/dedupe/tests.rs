@@ -12,7 +12,7 @@ fn origin(lane: u64, counter: u64) -> Origin {
 }
 
 fn limits(lanes_max: usize, history_max: usize) -> WindowLimits {
-    WindowLimits { lanes_max, history_max }
+    WindowLimits { lanes_max, history_max, numbers_max: 1_000 }
 }
 
 /// Lane, counter, sequence number, verdict.

@@ -14,7 +14,8 @@ pub(super) struct Spare {
 
 #[derive(Debug, Default)]
 struct Shelf {
-    buffers: Vec<String>,
+    /// Empty.
+    buffers: Vec<Vec<u8>>,
     lent: usize,
 }
 
@@ -27,13 +28,23 @@ pub(super) struct Body {
 
 impl Spare {
     /// The body that `write` writes into an empty buffer.
-    pub(super) fn body(&self, write: impl FnOnce(&mut String)) -> Body {
-        let mut text = self.with(|shelf| {
+    pub(super) fn body(&self, write: impl FnOnce(&mut Vec<u8>)) -> Body {
+        let mut bytes = self.with(|shelf| {
             shelf.lent += 1;
             shelf.buffers.pop().unwrap_or_default()
         });
-        write(&mut text);
-        Body { bytes: text.into(), spare: self.clone() }
+        write(&mut bytes);
+        Body { bytes: bytes.into(), spare: self.clone() }
+    }
+
+    /// The same, of text.
+    pub(super) fn text(&self, write: impl FnOnce(&mut String)) -> Body {
+        self.body(|bytes| {
+            // Nothing is in it, so nothing is looked at.
+            let mut text = String::from_utf8(std::mem::take(bytes)).unwrap_or_default();
+            write(&mut text);
+            *bytes = text.into_bytes();
+        })
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Shelf) -> T) -> T {
@@ -48,7 +59,7 @@ impl Drop for Body {
         let buffer = bytes.is_unique().then(|| {
             let mut buffer = Vec::from(bytes);
             buffer.clear();
-            String::from_utf8(buffer).unwrap_or_default()
+            buffer
         });
         self.spare.with(|shelf| {
             shelf.lent -= 1;
@@ -65,17 +76,17 @@ mod tests {
     use super::{Shelf, Spare};
 
     fn capacities(spare: &Spare) -> Vec<usize> {
-        spare.with(|shelf: &mut Shelf| shelf.buffers.iter().map(String::capacity).collect())
+        spare.with(|shelf: &mut Shelf| shelf.buffers.iter().map(Vec::capacity).collect())
     }
 
     #[test]
     fn memory_comes_back_while_there_are_requests() {
         let spare = Spare::default();
-        let first = spare.body(|text| text.push_str(&"x".repeat(1000)));
-        let second = spare.body(|text| text.push_str("second"));
+        let first = spare.text(|text| text.push_str(&"x".repeat(1000)));
+        let second = spare.text(|text| text.push_str("second"));
         drop(first);
         assert!(capacities(&spare).iter().all(|bytes| *bytes >= 1000) && capacities(&spare).len() == 1);
-        let third = spare.body(|text| text.push_str("third"));
+        let third = spare.text(|text| text.push_str("third"));
         assert_eq!((&*third.bytes, capacities(&spare)), (&b"third"[..], vec![]));
         // Somebody still reads it: its memory is theirs.
         let read = third.bytes.clone();

@@ -9,7 +9,7 @@ use crate::{
     reply::Reply,
 };
 use bytes::Bytes;
-use kinesis_record::{HashRange, Unpacked, hash_key, unpack};
+use kinesis_record::{CONTENT_BYTES_MAX, HashRange, Origin, Unpacked, hash_key, unpack, unpack_aggregate};
 
 /// One entry of a `PutRecords` request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +86,8 @@ pub(crate) struct Batch {
     pub(crate) doubtful_attempts: u32,
     /// Goes in a request of its own: a request that it shared was refused, and it may be the reason.
     pub(crate) alone: bool,
+    /// The log on disk holds records of it under its mark, so it is never cut anew.
+    pub(crate) is_adopted: bool,
 }
 
 impl Batch {
@@ -108,6 +110,7 @@ impl Batch {
             attempts: 0,
             doubtful_attempts: 0,
             alone: false,
+            is_adopted: false,
         }
     }
 
@@ -134,6 +137,14 @@ impl Batch {
         };
         debug_assert_eq!(records.len(), self.tickets.len(), "an aggregate of ours reads back as it was packed");
         records
+    }
+
+    /// The mark of an aggregate, if it has one.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        if !self.is_aggregate {
+            return None;
+        }
+        unpack_aggregate(&self.entry.data, CONTENT_BYTES_MAX).ok().flatten()?.origin()
     }
 
     /// Whether a record inside is durable, so that giving it up is out of the question.

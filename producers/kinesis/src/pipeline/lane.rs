@@ -16,12 +16,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use kinesis_record::{AggregateBuilder, Compressor, HashRange, Origin, UnsealedAggregate, opens_like_aggregate};
+use kinesis_record::{
+    AggregateBuilder, Compressor, HashRange, Origin, SpoolMark, UnsealedAggregate, opens_like_aggregate,
+};
 
 use self::{compressed::Estimate, queue::Queue};
 use crate::{
     config::Config,
-    pipeline::batch::{Batch, Entry, Expires, Pending, Ticket},
+    pipeline::{
+        batch::{Batch, Entry, Expires, Pending, Ticket},
+        spool_marks::SpoolMarks,
+    },
 };
 
 /// A lane that its shard's limit holds up sends aggregates that are smaller by this: an even pace, and nothing is lost by it.
@@ -58,12 +63,31 @@ pub(crate) struct Rhythm {
 
 /// How a batch is to be cut.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Cut {
+pub(crate) struct Cut<'a> {
     pub(crate) now: Instant,
     /// Bytes that the shard's limit allows; a first record that alone has more passes.
     pub(crate) room: usize,
     /// The mark of an aggregate, if there is to be one.
     pub(crate) origin: Option<Origin>,
+    /// What is said, beside the mark, of records from the log on disk.
+    pub(crate) spool_marks: &'a SpoolMarks,
+}
+
+impl Cut<'_> {
+    /// Empties an aggregate that is to begin with `first`, and gives it its marks if there are to be any.
+    fn begin(&self, builder: &mut AggregateBuilder, first: &Pending) -> Option<SpoolMark> {
+        builder.clear();
+        let origin = self.origin?;
+        builder.set_origin(origin);
+        let mark = self.spool_marks.begin(&first.ticket.reply)?;
+        builder.set_spool_mark(mark);
+        Some(mark)
+    }
+
+    /// Whether a record may join an aggregate with this mark.
+    fn joins(&self, mark: Option<&SpoolMark>, next: &Pending) -> bool {
+        self.origin.is_none() || self.spool_marks.joins(mark, &next.ticket.reply)
+    }
 }
 
 /// What all lanes pack with, one after the other.
@@ -213,8 +237,8 @@ impl Lane {
     }
 
     /// Cuts the next batch from the head of the queue. The caller has seen that the lane is due.
-    pub(crate) fn cut(&mut self, cut: Cut, config: &Config, packer: &mut Packer) -> Option<CutBatch> {
-        let Cut { now, room, origin } = cut;
+    pub(crate) fn cut(&mut self, cut: Cut<'_>, config: &Config, packer: &mut Packer) -> Option<CutBatch> {
+        let Cut { now, room, .. } = cut;
         let first = self.queue.pop()?;
         self.last_cut = Some(now);
         self.in_flight += 1;
@@ -227,15 +251,17 @@ impl Lane {
         let bytes_max = paced_bytes_max.min(record_bytes_max);
         if let Some(compressor) = &mut packer.compressor {
             self.queue.push_front(first);
-            return Some((self.cut_compressed(bytes_max, origin, config, compressor)?, None));
+            return Some((self.cut_compressed(bytes_max, cut, config, compressor)?, None));
         }
         let landing = self.range.start;
         let builder = &mut packer.builder;
-        begin(builder, origin);
+        let mark = cut.begin(builder, &first);
+        builder.number_next(first.ticket.reply.spool_number());
         builder.push(&first.partition_key, Some(landing), first.data.clone());
         let mut others = Vec::new();
         while let Some(next) = self.queue.front()
-            && builder.push_within(bytes_max, &next.partition_key, Some(landing), &next.data)
+            && cut.joins(mark.as_ref(), next)
+            && push_within(builder, bytes_max, next, landing)
             && let Some(next) = self.queue.pop()
         {
             others.push(next.ticket);
@@ -267,6 +293,7 @@ impl Lane {
             attempts: 0,
             doubtful_attempts: 0,
             alone: false,
+            is_adopted: false,
         }
     }
 
@@ -278,12 +305,10 @@ impl Lane {
     }
 }
 
-/// Empties an aggregate, and gives it its mark if there is to be one.
-fn begin(builder: &mut AggregateBuilder, origin: Option<Origin>) {
-    builder.clear();
-    if let Some(origin) = origin {
-        builder.set_origin(origin);
-    }
+/// Adds a record to an aggregate if there is room for it; says whether there was.
+fn push_within(builder: &mut AggregateBuilder, bytes_max: usize, next: &Pending, landing: u128) -> bool {
+    builder.number_next(next.ticket.reply.spool_number());
+    builder.push_within(bytes_max, &next.partition_key, Some(landing), &next.data)
 }
 
 /// Whether a record that travels alone should be in an aggregate all the same. A payload that opens like an aggregate is, or

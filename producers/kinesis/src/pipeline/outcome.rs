@@ -167,7 +167,8 @@ impl Pipeline {
     fn take_apart_if_large(&mut self, now: Instant, id: BatchId) -> bool {
         let batch = self.batches.get(&id).expect("a batch in flight is kept");
         let (landing, bytes, attempts) = (batch.landing, batch.entry.bytes(), batch.attempts);
-        let is_cuttable = batch.is_aggregate && batch.tickets.len() > 1 && batch.doubtful_attempts == 0;
+        let is_whole = batch.is_adopted || batch.doubtful_attempts > 0;
+        let is_cuttable = batch.is_aggregate && batch.tickets.len() > 1 && !is_whole;
         let Some(piece) = self.shard_at(landing).limiter.piece_bytes_max(now) else { return false };
         if !is_cuttable || bytes <= 2 * piece.max(PACED_BYTES_MIN) {
             return false;

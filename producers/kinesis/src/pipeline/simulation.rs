@@ -5,6 +5,8 @@
 mod crowd;
 mod ledger;
 #[cfg(test)]
+mod lives;
+#[cfg(test)]
 mod outage;
 mod proof;
 mod stream;
@@ -42,9 +44,16 @@ const ONE_WAY: Duration = Duration::from_millis(8);
 #[derive(Debug)]
 enum Event {
     Arrive(Request),
+    /// From a producer that is no more.
+    ArriveUnasked(Request),
     Answer(RequestId, Outcome),
-    AskMap { asked_at: Instant },
-    Map { asked_at: Instant, map: ShardMap },
+    AskMap {
+        asked_at: Instant,
+    },
+    Map {
+        asked_at: Instant,
+        map: ShardMap,
+    },
     Reshard,
 }
 
@@ -156,6 +165,9 @@ impl Simulation {
                 let (after, outcome) = self.stream.put_records(self.now.duration_since(self.start), &request.entries);
                 let after = after + self.one_way();
                 self.schedule(after, Event::Answer(request.id, outcome));
+            }
+            Event::ArriveUnasked(request) => {
+                drop(self.stream.put_records(self.now.duration_since(self.start), &request.entries));
             }
             Event::Answer(id, outcome) => self.pipeline.complete(self.now, id, outcome),
             Event::AskMap { asked_at } => {

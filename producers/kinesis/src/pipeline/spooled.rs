@@ -3,8 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use kinesis_record::Origin;
+
 use crate::{
-    pipeline::{Pipeline, batch::Pending, request::BatchId},
+    pipeline::{Pipeline, batch::Pending, request::BatchId, spool_marks::SpoolMarks},
     record::Record,
     reply::Reply,
 };
@@ -26,11 +28,16 @@ pub(crate) struct Unsettled {
 pub(crate) enum Place {
     /// In a lane; it was taken out. What it held of the buffer is still charged.
     Waiting { reply: Reply, epoch: u64, cost: u32 },
-    /// On its way, at this position of a batch; it stays there.
-    Sent { batch: BatchId, position: usize },
+    /// On its way, at this position of a batch, which may have a mark; it stays there.
+    Sent { batch: BatchId, position: usize, origin: Option<Origin> },
 }
 
 impl Pipeline {
+    /// What the log on disk knows of the records in it.
+    pub(crate) fn spool_marks(&mut self) -> &mut SpoolMarks {
+        &mut self.spool_marks
+    }
+
     /// Counts a record in that flushes wait for and that does not come through a lane. Returns its epoch.
     pub(crate) fn count_in(&mut self) -> u64 {
         self.outstanding.accept()
@@ -54,6 +61,10 @@ impl Pipeline {
     pub(crate) fn take_unsettled(&mut self) -> Vec<Unsettled> {
         let mut unsettled = Vec::new();
         for (id, batch) in &self.batches {
+            if batch.tickets.iter().all(|ticket| ticket.reply.is_durable()) {
+                continue;
+            }
+            let origin = batch.origin();
             for (position, (pending, ticket)) in batch.records().into_iter().zip(&batch.tickets).enumerate() {
                 if ticket.reply.is_durable() {
                     continue;
@@ -61,7 +72,7 @@ impl Pipeline {
                 let (partition_key, data) = pending;
                 let explicit_hash_key = ticket.hash_key_is_explicit.then_some(ticket.hash_key);
                 let record = Record { partition_key: (*partition_key).to_owned(), explicit_hash_key, data };
-                let place = Place::Sent { batch: *id, position };
+                let place = Place::Sent { batch: *id, position, origin };
                 unsettled.push(Unsettled { number: ticket.number, record, place });
             }
         }
@@ -81,7 +92,11 @@ impl Pipeline {
     /// A record on its way is durable now: whoever sent it is told by others.
     pub(crate) fn make_durable(&mut self, batch: BatchId, position: usize, reply: Reply) -> Option<(Reply, u64)> {
         let deadline = self.started_at + FOREVER;
-        let ticket = self.batches.get_mut(&batch)?.tickets.get_mut(position)?;
+        let is_marked = self.config.dedupe_tag.is_some();
+        let batch = self.batches.get_mut(&batch)?;
+        // The log has the mark under which it is on its way, so it must not get another one.
+        batch.is_adopted |= is_marked;
+        let ticket = batch.tickets.get_mut(position)?;
         ticket.deadline = deadline;
         Some((std::mem::replace(&mut ticket.reply, reply), ticket.epoch))
     }

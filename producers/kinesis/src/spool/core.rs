@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kinesis_record::Origin;
 use tokio::sync::oneshot;
 
 use self::window::Window;
@@ -20,7 +21,7 @@ use crate::{
     reply::PutResult,
     spool::{
         SpoolError, SpoolPolicy,
-        frame::{encode, frame_bytes},
+        frame::{ORIGIN_BYTES, encode, frame_bytes},
         log::{Found, Read},
         segment::Numbered,
         worker::{Done, Job},
@@ -50,7 +51,13 @@ pub(crate) struct Waiting {
 }
 
 /// A record read back, to be sent to the stream.
-pub(crate) type ReadBack = (u64, Record);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ReadBack {
+    pub(crate) number: u64,
+    pub(crate) record: Record,
+    /// The mark of the aggregate that it was on its way in when it came to the log, in an earlier life.
+    pub(crate) sent_as: Option<Origin>,
+}
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -169,9 +176,9 @@ impl Core {
         closes
     }
 
-    /// Whether a record would be taken in now.
-    pub(crate) fn has_room(&self, record: &Record) -> bool {
-        let unwritten = self.staged.len().saturating_add(frame_bytes(record));
+    /// Whether records whose frames have so many bytes would be taken in now.
+    pub(crate) fn has_room_for(&self, frames: usize) -> bool {
+        let unwritten = self.staged.len().saturating_add(frames);
         let writing = self.writing.as_ref().map_or(0, |(bytes, _)| *bytes);
         let needed = u64::try_from(unwritten).unwrap_or(u64::MAX).saturating_add(self.disk_bytes + writing);
         !self.is_gone && needed <= self.limits.bytes_max
@@ -184,10 +191,20 @@ impl Core {
 
     /// Takes a record in; returns its number, or the one who waits if there is no room on disk.
     pub(crate) fn stage(&mut self, record: &Record, waiting: Waiting) -> Result<u64, (Waiting, SpoolError)> {
+        self.stage_sent(record, None, waiting)
+    }
+
+    /// Takes a record in that is on its way already, in an aggregate with the mark `sent_as`.
+    pub(crate) fn stage_sent(
+        &mut self,
+        record: &Record,
+        sent_as: Option<&Origin>,
+        waiting: Waiting,
+    ) -> Result<u64, (Waiting, SpoolError)> {
         if self.is_gone {
             return Err((waiting, SpoolError::Gone));
         }
-        if !self.has_room(record) {
+        if !self.has_room_for(frame_bytes(record) + sent_as.map_or(0, |_| ORIGIN_BYTES)) {
             return Err((waiting, SpoolError::Full { bytes_max: self.limits.bytes_max }));
         }
         let number = self.next;
@@ -195,7 +212,7 @@ impl Core {
         if self.staged.capacity() == 0 {
             self.staged = std::mem::take(&mut self.spare);
         }
-        encode(number, record, &mut self.staged);
+        encode(number, record, sent_as, &mut self.staged);
         self.staged_waiting.push(waiting);
         Ok(number)
     }
@@ -343,11 +360,11 @@ impl Core {
 
     fn read(&mut self, now: Instant, read: Read) {
         self.is_reading = false;
-        for Numbered { number, record, frame_bytes } in read.records {
+        for Numbered { number, record, sent_as, frame_bytes } in read.records {
             let adopted = self.adopted.remove(&number);
             self.window.push(number, frame_bytes + RECORD_OVERHEAD_BYTES, now, adopted.unwrap_or(false));
             if adopted.is_none() {
-                self.read_back.push((number, record));
+                self.read_back.push(ReadBack { number, record, sent_as });
             }
         }
         self.read_below = self.read_below.max(read.read_below);
@@ -371,7 +388,7 @@ impl Core {
     }
 
     /// Every record below was stored.
-    fn done_below(&self) -> u64 {
+    pub(crate) fn done_below(&self) -> u64 {
         self.window.first().unwrap_or(self.read_below)
     }
 

@@ -4,15 +4,22 @@
 //! 0  u32  bytes of the body
 //! 4  u32  CRC-32 of all other bytes of the frame
 //! 8  u64  number of the record
-//! 16 body: u8 flags (1: an explicit hash key follows) · u16 key length · key · [u128 hash key] · data
+//! 16 body: u8 flags (1: a hash key follows, 2: a mark follows) · u16 key length · key · [u128 explicit hash key]
+//!    · [u64 producer, epoch, lane, counter of the aggregate that it may have been stored in] · data
 //! ```
 
 use bytes::{Buf, Bytes};
+use kinesis_record::Origin;
 
 use crate::record::Record;
 
 const HEAD_BYTES: usize = 16;
+
+/// Four numbers.
+pub(crate) const ORIGIN_BYTES: usize = 32;
+
 const HAS_HASH_KEY: u8 = 1;
+const HAS_ORIGIN: u8 = 2;
 
 /// A record of 10 MiB, its key of at most 256 characters, and the rest of the body.
 const BODY_BYTES_MAX: usize = (10 << 20) + 256 * 4 + 64;
@@ -21,28 +28,38 @@ const BODY_BYTES_MAX: usize = (10 << 20) + 256 * 4 + 64;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Decoded {
     /// A whole frame, of so many bytes.
-    Frame { number: u64, record: Record, bytes: usize },
+    Frame { frame: Framed, bytes: usize },
     /// The begin of a frame, or nothing. The whole frame has at least so many bytes.
     Incomplete { bytes_min: usize },
     /// Bytes that are no frame.
     Damaged,
 }
 
-/// Bytes of the frame of a record.
+/// What a frame holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Framed {
+    pub(crate) number: u64,
+    pub(crate) record: Record,
+    /// The mark of the aggregate in which the record was on its way when it came to the log.
+    pub(crate) sent_as: Option<Origin>,
+}
+
+/// Bytes of the frame of a record that was not sent before; 32 more if it was.
 pub(crate) fn frame_bytes(record: &Record) -> usize {
     let hash_key_bytes = if record.explicit_hash_key.is_some() { 16 } else { 0 };
     HEAD_BYTES + 3 + record.partition_key.len() + hash_key_bytes + record.data.len()
 }
 
 /// Writes a frame to the end of `out`. The record has passed the checks at the door, which bound its key.
-pub(crate) fn encode(number: u64, record: &Record, out: &mut Vec<u8>) {
-    let body_bytes = frame_bytes(record) - HEAD_BYTES;
+pub(crate) fn encode(number: u64, record: &Record, sent_as: Option<&Origin>, out: &mut Vec<u8>) {
+    let body_bytes = frame_bytes(record) - HEAD_BYTES + sent_as.map_or(0, |_| ORIGIN_BYTES);
     let mut head = [0; 4 + 8];
     let (length, number_bytes) = head.split_at_mut(4);
     length.copy_from_slice(&u32::try_from(body_bytes).expect("a record has at most 10 MiB").to_le_bytes());
     number_bytes.copy_from_slice(&number.to_le_bytes());
     let key_bytes = u16::try_from(record.partition_key.len()).expect("a key has at most 256 characters");
     let flags = if record.explicit_hash_key.is_some() { HAS_HASH_KEY } else { 0 };
+    let flags = flags | if sent_as.is_some() { HAS_ORIGIN } else { 0 };
 
     let checksum_at = out.len() + 4;
     out.reserve(HEAD_BYTES + body_bytes);
@@ -54,6 +71,9 @@ pub(crate) fn encode(number: u64, record: &Record, out: &mut Vec<u8>) {
     out.extend_from_slice(record.partition_key.as_bytes());
     if let Some(hash_key) = record.explicit_hash_key {
         out.extend_from_slice(&hash_key.to_le_bytes());
+    }
+    if let Some(Origin { producer, epoch, lane, counter }) = sent_as {
+        [producer, epoch, lane, counter].iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
     }
     out.extend_from_slice(&record.data);
 
@@ -86,25 +106,32 @@ pub(crate) fn decode(bytes: &Bytes) -> Decoded {
         return Decoded::Damaged;
     }
     match body(checked) {
-        Some((number, record)) => Decoded::Frame { number, record, bytes: frame_bytes },
+        Some(frame) => Decoded::Frame { frame, bytes: frame_bytes },
         None => Decoded::Damaged,
     }
 }
 
-/// The number and the record behind a checksum that is right.
-fn body(mut bytes: Bytes) -> Option<(u64, Record)> {
+/// What lies behind a checksum that is right.
+fn body(mut bytes: Bytes) -> Option<Framed> {
     let number = bytes.try_get_u64_le().ok()?;
     let flags = bytes.try_get_u8().ok()?;
     let key_bytes = usize::from(bytes.try_get_u16_le().ok()?);
-    if bytes.len() < key_bytes || flags & !HAS_HASH_KEY != 0 {
+    if bytes.len() < key_bytes || flags & !(HAS_HASH_KEY | HAS_ORIGIN) != 0 {
         return None;
     }
     let partition_key = String::from_utf8(bytes.split_to(key_bytes).to_vec()).ok()?;
-    let explicit_hash_key = match flags {
+    let explicit_hash_key = match flags & HAS_HASH_KEY {
         HAS_HASH_KEY => Some(bytes.try_get_u128_le().ok()?),
         _ => None,
     };
-    Some((number, Record { partition_key, explicit_hash_key, data: bytes }))
+    let sent_as = match flags & HAS_ORIGIN {
+        HAS_ORIGIN => {
+            let mut next = || bytes.try_get_u64_le().ok();
+            Some(Origin { producer: next()?, epoch: next()?, lane: next()?, counter: next()? })
+        }
+        _ => None,
+    };
+    Some(Framed { number, record: Record { partition_key, explicit_hash_key, data: bytes }, sent_as })
 }
 
 #[cfg(test)]
@@ -112,12 +139,14 @@ mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
 
-    use super::{Decoded, decode, encode, frame_bytes};
+    use kinesis_record::Origin;
+
+    use super::{Decoded, Framed, ORIGIN_BYTES, decode, encode, frame_bytes};
     use crate::record::Record;
 
     fn frame(number: u64, record: &Record) -> Vec<u8> {
         let mut out = Vec::new();
-        encode(number, record, &mut out);
+        encode(number, record, None, &mut out);
         out
     }
 
@@ -130,6 +159,10 @@ mod tests {
         let checksum = crc32fast::hash(&[&[26_u8, 0, 0, 0][..], &bytes[8..]].concat());
         let checksum: String = checksum.to_le_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, format!("1a000000{checksum}0201000000000000{body}"));
+        let (mut bytes, origin) = (Vec::new(), Origin { producer: 1, epoch: 2, lane: 3, counter: 4 });
+        encode(0x0102, &record, Some(&origin), &mut bytes);
+        assert_eq!((bytes[0], bytes[16]), (0x1a + 32, 3));
+        assert_eq!(bytes[38..70], [1_u64, 2, 3, 4].map(u64::to_le_bytes).concat());
     }
 
     fn record() -> impl Strategy<Value = Record> {
@@ -143,12 +176,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(number in any::<u64>(), record in record(), more in proptest::collection::vec(any::<u8>(), 0..40)) {
-            let mut bytes = frame(number, &record);
+        fn what_is_written_is_read(
+            number in any::<u64>(),
+            record in record(),
+            sent_as in any::<Option<[u64; 4]>>(),
+            more in proptest::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let sent_as = sent_as.map(|[producer, epoch, lane, counter]| Origin { producer, epoch, lane, counter });
+            let mut bytes = Vec::new();
+            encode(number, &record, sent_as.as_ref(), &mut bytes);
             let written = bytes.len();
-            prop_assert_eq!(written, frame_bytes(&record));
+            prop_assert_eq!(written, frame_bytes(&record) + sent_as.map_or(0, |_| ORIGIN_BYTES));
             bytes.extend(more);
-            prop_assert_eq!(decode(&bytes.into()), Decoded::Frame { number, record, bytes: written });
+            let frame = Framed { number, record, sent_as };
+            prop_assert_eq!(decode(&bytes.into()), Decoded::Frame { frame, bytes: written });
         }
 
         #[test]

@@ -2,11 +2,13 @@
 //! the pipeline.
 
 use std::{
+    collections::{BTreeMap, HashSet},
     path::PathBuf,
     sync::{Arc, atomic::Ordering, mpsc},
     time::{Duration, Instant},
 };
 
+use kinesis_record::Origin;
 use tokio::sync::{
     Semaphore,
     mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -15,12 +17,19 @@ use tracing::{error, info, warn};
 
 use crate::{
     error::PutError,
-    pipeline::{Accepted, Pipeline, batch::routing_hash_key, request::BatchId, spooled::Place},
+    pipeline::{
+        Accepted, Pipeline,
+        batch::routing_hash_key,
+        request::BatchId,
+        spool_marks::SpoolMarks,
+        spooled::{Place, Unsettled},
+    },
     record::{Delivered, Record},
     reply::{Reply, SpoolResult},
     spool::{
-        Log, SpoolConfig, SpoolError, SpoolPolicy,
-        core::{Core, Limits, Waiting},
+        Log, Series, SpoolConfig, SpoolError, SpoolPolicy,
+        core::{Core, Limits, ReadBack, Waiting},
+        frame::{ORIGIN_BYTES, frame_bytes},
         worker::{self, Done, Job, Worker},
     },
     stats::{Counters, count},
@@ -41,6 +50,8 @@ pub(crate) struct Spool {
     results: UnboundedReceiver<SpoolResult>,
     results_sender: UnboundedSender<SpoolResult>,
     counters: Arc<Counters>,
+    /// Until the pipeline is told.
+    series: Option<Vec<Series>>,
     /// Below this much free room for senders, records take the way over the log.
     free_bytes_min: usize,
     /// When to look whether a record has waited too long.
@@ -68,6 +79,7 @@ impl Spool {
         if backlog > 0 {
             info!(records = backlog, folder = %config.folder.display(), "spool: records are left to be sent");
         }
+        let series = Some(log.series().to_vec());
         let Worker { jobs, done } = worker::start(log)?;
         let limits = Limits { bytes_max: config.bytes_max, window_bytes, policy: config.policy };
         let (results_sender, results) = unbounded_channel();
@@ -82,6 +94,7 @@ impl Spool {
             results,
             results_sender,
             counters,
+            series,
             free_bytes_min: senders_bytes / 4,
             check_at: None,
         })
@@ -136,12 +149,19 @@ impl Spool {
 
     /// Does what is to be done now. The pipeline is polled afterwards.
     pub(crate) fn act(&mut self, now: Instant, pipeline: &mut Pipeline, budget: &Semaphore) {
+        if let Some(series) = self.series.take() {
+            *pipeline.spool_marks() = SpoolMarks::new(series);
+        }
         self.take_results(now);
+        pipeline.spool_marks().advance(self.core.done_below());
         self.open_or_close(now, pipeline, budget);
         for (waiting, error) in self.core.take_settled() {
             self.answer(waiting, error, pipeline, budget);
         }
-        for (number, record) in self.core.take_read_back() {
+        for ReadBack { number, record, sent_as } in self.core.take_read_back() {
+            if let Some(origin) = sent_as {
+                pipeline.spool_marks().was_sent_as(number, origin);
+            }
             let hash_key = routing_hash_key(&record);
             let reply = Reply::Spool { number, results: self.results_sender.clone() };
             // It was charged against the part of the buffer that is kept for the log.
@@ -223,33 +243,60 @@ impl Spool {
 
     /// Writes everything that waits in memory; what is on its way to the stream stays there too.
     fn adopt(&mut self, pipeline: &mut Pipeline, budget: &Semaphore) {
-        for unsettled in pipeline.take_unsettled() {
-            match unsettled.place {
-                Place::Waiting { reply: Reply::Sender(sender), epoch, cost } => {
-                    let waiting = Waiting { sender, epoch, cost };
-                    if let Err((waiting, error)) = self.core.stage(&unsettled.record, waiting) {
-                        self.answer(waiting, Some(error), pipeline, budget);
-                    }
-                }
-                Place::Waiting { reply: Reply::Spool { .. }, .. } => {}
-                Place::Sent { batch, position } => {
-                    self.adopt_sent(&unsettled.record, batch, position, pipeline);
+        let unsettled = pipeline.take_unsettled();
+        let adopted = self.batches_with_room(&unsettled);
+        let (sent, waiting): (Vec<Unsettled>, Vec<Unsettled>) =
+            unsettled.into_iter().partition(|unsettled| matches!(unsettled.place, Place::Sent { .. }));
+        // What is on its way comes before what waits, within each key.
+        for unsettled in sent {
+            if let Place::Sent { batch, position, origin } = unsettled.place
+                && adopted.contains(&batch)
+            {
+                self.adopt_sent(&unsettled.record, origin.as_ref(), (batch, position), pipeline);
+            }
+        }
+        for unsettled in waiting {
+            if let Place::Waiting { reply: Reply::Sender(sender), epoch, cost } = unsettled.place {
+                let waiting = Waiting { sender, epoch, cost };
+                if let Err((waiting, error)) = self.core.stage(&unsettled.record, waiting) {
+                    self.answer(waiting, Some(error), pipeline, budget);
                 }
             }
         }
     }
 
-    fn adopt_sent(&mut self, record: &Record, batch: BatchId, position: usize, pipeline: &mut Pipeline) {
-        // Without room it stays what it is: on its way, with a deadline.
-        if !self.core.has_room(record) {
-            return;
+    /// The batches on their way whose records all find room in the log. The others stay what they are, with a deadline: a batch
+    /// of which a part is durable could neither be given up nor cut anew.
+    fn batches_with_room(&self, unsettled: &[Unsettled]) -> HashSet<BatchId> {
+        let mut frames: BTreeMap<BatchId, usize> = BTreeMap::new();
+        for unsettled in unsettled {
+            if let Place::Sent { batch, origin, .. } = &unsettled.place {
+                let bytes = frame_bytes(&unsettled.record) + origin.map_or(0, |_| ORIGIN_BYTES);
+                *frames.entry(*batch).or_default() += bytes;
+            }
         }
+        let mut taken = 0;
+        let mut fits = |bytes: usize| {
+            let has_room = self.core.has_room_for(taken + bytes);
+            taken += if has_room { bytes } else { 0 };
+            has_room
+        };
+        frames.into_iter().filter(|(_, bytes)| fits(*bytes)).map(|(batch, _)| batch).collect()
+    }
+
+    fn adopt_sent(
+        &mut self,
+        record: &Record,
+        origin: Option<&Origin>,
+        (batch, position): (BatchId, usize),
+        pipeline: &mut Pipeline,
+    ) {
         let number = self.core.next_number();
         let reply = Reply::Spool { number, results: self.results_sender.clone() };
         let Some((Reply::Sender(sender), epoch)) = pipeline.make_durable(batch, position, reply) else { return };
         // Its room in the buffer is given back when it has arrived.
         let waiting = Waiting { sender, epoch, cost: 0 };
-        match self.core.stage(record, waiting) {
+        match self.core.stage_sent(record, origin, waiting) {
             Ok(number) => self.core.adopt(number),
             Err((waiting, _)) => drop(waiting),
         }

@@ -3,6 +3,7 @@
 
 mod recovery;
 mod rejected;
+mod series;
 
 use std::{
     collections::VecDeque,
@@ -15,6 +16,7 @@ use std::{
 use tracing::{error, warn};
 
 pub use self::rejected::RejectedRecords;
+pub(crate) use self::series::Series;
 use self::{recovery::recover, rejected::Rejected};
 use crate::spool::{
     SpoolError,
@@ -47,6 +49,8 @@ pub(crate) struct Log {
     read_from: u64,
     progress: Progress,
     rejected: Rejected,
+    /// Of all records that are not done.
+    series: Vec<Series>,
 }
 
 /// What a log was found to hold.
@@ -85,6 +89,7 @@ impl Log {
             unreachable!("recovery makes a segment if there is none")
         };
         let tail = open_tail(folder, last)?;
+        let series = series::begin(folder, progress.number, recovered.next, rand::random())?;
         let log = Log {
             folder: folder.to_owned(),
             _lock: lock,
@@ -97,9 +102,15 @@ impl Log {
             read_from: progress.number,
             rejected: Rejected::open(folder)?,
             progress,
+            series,
         };
         let found = Found { next: recovered.next, done_below: log.progress.number, disk_bytes: log.disk_bytes() };
         Ok((log, found))
+    }
+
+    /// Who gave the numbers of the records that are not done.
+    pub(crate) fn series(&self) -> &[Series] {
+        &self.series
     }
 
     /// Bytes of all files that hold records.

@@ -7,12 +7,13 @@ use std::{
 };
 
 use bytes::Bytes;
+use kinesis_record::Origin;
 
 use crate::{
     record::{RECORD_OVERHEAD_BYTES, Record},
     spool::{
         SpoolError,
-        frame::{Decoded, decode},
+        frame::{Decoded, Framed, decode},
     },
 };
 
@@ -71,6 +72,7 @@ pub(crate) fn read_head(bytes: &[u8], first: u64) -> Head {
 pub(crate) struct Numbered {
     pub(crate) number: u64,
     pub(crate) record: Record,
+    pub(crate) sent_as: Option<Origin>,
     pub(crate) frame_bytes: usize,
 }
 
@@ -115,9 +117,9 @@ impl SegmentReader {
             let wanted = loop {
                 match decode(&self.unparsed) {
                     Decoded::Frame { .. } if taken >= bytes_max => return Ok(Stop::Piece),
-                    Decoded::Frame { number, record, bytes } => {
+                    Decoded::Frame { frame: Framed { number, record, sent_as }, bytes } => {
                         taken += bytes + RECORD_OVERHEAD_BYTES;
-                        out.push(Numbered { number, record, frame_bytes: bytes });
+                        out.push(Numbered { number, record, sent_as, frame_bytes: bytes });
                         drop(self.unparsed.split_to(bytes));
                     }
                     Decoded::Incomplete { bytes_min } => break bytes_min,

@@ -14,7 +14,8 @@ use aws_sdk_kinesis::{
     Client,
     config::{BehaviorVersion, Region},
 };
-use kinesis_producer::{Config, Delivery, Producer, Record, SpoolConfig, SpoolPolicy};
+use kinesis_consumer::{Repeats, ShardWindows, user_records_of};
+use kinesis_producer::{Config, Delivery, Producer, ProducerId, Record, SpoolConfig, SpoolPolicy};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use crate::fake_kinesis::FakeKinesis;
@@ -36,6 +37,14 @@ pub(crate) struct Report {
     pub(crate) lost: usize,
     pub(crate) stored: usize,
     pub(crate) repeats: usize,
+    /// Records that a reader still has twice which looks at the marks.
+    pub(crate) read_twice: usize,
+    /// Records that are stored and that it does not have.
+    pub(crate) not_read: usize,
+    /// Kinesis records that it left out as a whole.
+    pub(crate) aggregates_left_out: usize,
+    /// Records that it left out one by one, by their numbers in the log.
+    pub(crate) records_left_out: usize,
     pub(crate) inversions: usize,
     /// Of those that were acknowledged, how many the child was told of by the disk.
     pub(crate) spooled: usize,
@@ -61,6 +70,7 @@ pub(crate) fn client(endpoint: &str) -> Client {
 
 fn config(folder: &Path, policy: SpoolPolicy) -> Config {
     let mut config = Config::new("events");
+    config.dedupe_tag = Some(ProducerId::random());
     // A window of half of this is what may come again after a kill.
     config.buffer_bytes_max = 8 << 20;
     config.spool = Some(SpoolConfig { policy, ..SpoolConfig::new(folder) });
@@ -151,7 +161,28 @@ async fn drain(folder: &Path, kinesis: &FakeKinesis) {
     producer.close().await;
 }
 
+/// Reads the stream with the marks.
+fn read(kinesis: &FakeKinesis, report: &mut Report) -> HashSet<usize> {
+    let mut windows = ShardWindows::default();
+    let mut read = HashSet::new();
+    for stored in kinesis.stored() {
+        let records = user_records_of(&stored.partition_key, &stored.sequence_number, &stored.data).unwrap();
+        let aggregate = records.aggregate().expect("marked records travel in aggregates");
+        let repeats = windows.repeats(&stored.shard.to_string(), aggregate, &stored.sequence_number);
+        match &repeats {
+            Repeats::All => report.aggregates_left_out += 1,
+            Repeats::Records(repeats) => report.records_left_out += repeats.len(),
+        }
+        for record in records.without(repeats) {
+            let number = std::str::from_utf8(&record.data).unwrap().parse().unwrap();
+            report.read_twice += usize::from(!read.insert(number));
+        }
+    }
+    read
+}
+
 fn check(kinesis: &FakeKinesis, acknowledged: &[usize], mut report: Report) -> Report {
+    let read = read(kinesis, &mut report);
     let mut seen: HashSet<usize> = HashSet::new();
     let mut last: HashMap<String, usize> = HashMap::new();
     for (key, number) in kinesis.user_records() {
@@ -165,6 +196,7 @@ fn check(kinesis: &FakeKinesis, acknowledged: &[usize], mut report: Report) -> R
         report.inversions += usize::from(number < *last);
         *last = number.max(*last);
     }
+    report.not_read = seen.difference(&read).count();
     report.acknowledged = acknowledged.len();
     report.lost = acknowledged.iter().filter(|number| !seen.contains(number)).count();
     report

@@ -29,5 +29,7 @@ async fn nothing_acknowledged_is_lost_over_kills() {
     })
     .await;
     assert_eq!((report.lost, report.inversions), (0, 0), "{report:?}");
+    assert_eq!((report.read_twice, report.not_read), (0, 0), "{report:?}");
+    assert!(report.repeats > 0 && report.records_left_out > 0, "there was something to remove: {report:?}");
     assert!(report.acknowledged >= 6 * 1_500 && report.spooled > 1_500, "{report:?}");
 }

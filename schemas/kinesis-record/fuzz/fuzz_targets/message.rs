@@ -5,12 +5,15 @@
 
 use bytes::Bytes;
 use kinesis_record::{
-    AggregateBuilder, COMPRESSED_MAGIC, CONTENT_BYTES_MAX, MAGIC, SubRecord, UnpackError, unpack_aggregate,
+    Aggregate, AggregateBuilder, COMPRESSED_MAGIC, CONTENT_BYTES_MAX, MAGIC, Origin, SpoolMark, SubRecord, UnpackError,
+    unpack_aggregate,
 };
 use libfuzzer_sys::fuzz_target;
 use md5::{Digest, Md5};
 
-type Read = Result<Option<Vec<SubRecord>>, UnpackError>;
+/// Records, marks, and the numbers of the records in a log.
+type Content = (Vec<SubRecord>, Option<Origin>, Option<SpoolMark>, Vec<Option<u64>>);
+type Read = Result<Option<Content>, UnpackError>;
 
 fuzz_target!(|message: &[u8]| {
     let plain = read([&MAGIC, message, Md5::digest(message).as_slice()].concat());
@@ -22,19 +25,29 @@ fuzz_target!(|message: &[u8]| {
         (Ok(None), _) => assert!(matches!(compressed, Ok(Some(_)) | Err(UnpackError::Compressed(_)))),
         _ => panic!("{plain:?} and {compressed:?}"),
     }
-    if let Ok(Some(records)) = plain {
+    if let Ok(Some((records, origin, mark, numbers))) = plain {
         let mut builder = AggregateBuilder::new();
-        for record in &records {
+        origin.into_iter().for_each(|origin| builder.set_origin(origin));
+        mark.into_iter().for_each(|mark| builder.set_spool_mark(mark));
+        for (record, number) in records.iter().zip(&numbers) {
+            builder.number_next(*number);
             builder.push(&record.partition_key, record.explicit_hash_key, record.data.clone());
         }
         let packed = builder.encode();
         assert_eq!(packed.len(), builder.size());
-        assert_eq!(read(packed.to_vec()), if records.is_empty() { Ok(None) } else { Ok(Some(records)) });
+        // A message without a byte is none.
+        let is_none = records.is_empty() && origin.is_none() && mark.is_none();
+        assert_eq!(read(packed.to_vec()), Ok((!is_none).then_some((records, origin, mark, numbers))));
     }
 });
 
 fn read(data: Vec<u8>) -> Read {
-    Ok(unpack_aggregate(&Bytes::from(data), CONTENT_BYTES_MAX)?.map(|aggregate| aggregate.into_iter().collect()))
+    Ok(unpack_aggregate(&Bytes::from(data), CONTENT_BYTES_MAX)?.map(content))
+}
+
+fn content(aggregate: Aggregate) -> Content {
+    let (origin, mark, numbers) = (aggregate.origin(), aggregate.spool_mark(), aggregate.spool_numbers().collect());
+    (aggregate.into_iter().collect(), origin, mark, numbers)
 }
 
 /// The message in a frame of one raw block, which every zstd reader takes.

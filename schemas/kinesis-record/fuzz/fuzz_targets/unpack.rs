@@ -14,5 +14,7 @@ fuzz_target!(|data: &[u8]| {
     assert!(aggregate.message_bytes() <= data.len().max(CONTENT_BYTES_MAX));
     let records = aggregate.len();
     aggregate.first_outside(HashRange { start: 1, end: u128::MAX / 2 });
+    let numbered = aggregate.spool_numbers().filter(Option::is_some).count();
+    assert!(numbered <= records && (numbered == 0 || aggregate.spool_mark().is_some()));
     assert_eq!(aggregate.into_iter().count(), records, "what is counted is handed out");
 });

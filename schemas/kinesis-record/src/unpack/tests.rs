@@ -5,7 +5,7 @@ use md5::{Digest, Md5};
 use proptest::prelude::*;
 
 use super::{Aggregate, SubRecord, UnpackError, Unpacked, check_digests, first_outside, unpack, unpack_aggregate};
-use crate::{AggregateBuilder, Compressor, HashRange, MAGIC, Origin, RecordRef, hash_key};
+use crate::{AggregateBuilder, Compressor, HashRange, MAGIC, Origin, RecordRef, SpoolMark, hash_key};
 
 fn seal(message: &[u8]) -> Bytes {
     [&MAGIC, message, Md5::digest(message).as_slice()].concat().into()
@@ -141,6 +141,46 @@ proptest! {
         let borrowed = |record: &RecordRef<'_>| sub_record(record.partition_key, record.explicit_hash_key, record.data);
         prop_assert_eq!(&aggregate.records().map(|record| borrowed(&record)).collect::<Vec<_>>(), &records);
         prop_assert_eq!(unpack(&data), Ok(Unpacked::Aggregate(records)));
+    }
+
+    #[test]
+    fn numbers_of_a_log_come_back(
+        records in proptest::collection::vec((any_record(), any::<Option<u8>>()), 1..50),
+        base in prop_oneof![Just(u64::MAX - 3), 0..1_000_u64],
+        sent_as in any::<Option<[u64; 4]>>(),
+        is_compressed in any::<bool>(),
+    ) {
+        let sent_as = sent_as.map(|[producer, epoch, lane, counter]| Origin { producer, epoch, lane, counter });
+        let mark = SpoolMark { series: u64::MAX, base, done_below: base / 2, sent_as };
+        let numbers: Vec<Option<u64>> =
+            records.iter().map(|(_, above)| above.map(|above| base.wrapping_add(u64::from(above)))).collect();
+        let (mut builder, mut bounded) = (AggregateBuilder::new(), AggregateBuilder::new());
+        builder.set_spool_mark(mark);
+        bounded.set_spool_mark(mark);
+        for ((record, _), number) in records.iter().zip(&numbers) {
+            let (key, hash_key) = (&record.partition_key, record.explicit_hash_key);
+            builder.number_next(*number);
+            let predicted = builder.size_with(key, hash_key, record.data.len());
+            builder.push(key, hash_key, record.data.clone());
+            prop_assert_eq!(builder.size(), predicted);
+            bounded.number_next(*number);
+            prop_assert!(!bounded.push_within(predicted - 1, key, hash_key, &record.data));
+            bounded.number_next(*number);
+            prop_assert!(bounded.push_within(predicted, key, hash_key, &record.data));
+        }
+        prop_assert_eq!(builder.encode(), bounded.encode());
+        let data = if is_compressed { Compressor::new(1).compress(&builder).unwrap() } else { builder.encode() };
+        let aggregate = unpack_aggregate(&data, 1 << 20).unwrap().unwrap();
+        prop_assert_eq!((aggregate.spool_mark(), aggregate.origin()), (Some(mark), None));
+        prop_assert_eq!(aggregate.spool_numbers().collect::<Vec<_>>(), numbers);
+        let records: Vec<SubRecord> = records.into_iter().map(|(record, _)| record).collect();
+        prop_assert_eq!(aggregate.into_iter().collect::<Vec<_>>(), records);
+        // Cleared, it numbers nothing.
+        builder.clear();
+        builder.number_next(Some(1));
+        builder.push("key", None, Bytes::new());
+        let plain = unpack_aggregate(&builder.encode(), 0).unwrap().unwrap();
+        prop_assert_eq!((plain.spool_mark(), plain.spool_numbers().next()), (None, Some(None)));
     }
 
     #[test]

@@ -4,9 +4,9 @@
 //! last records go back to the queue and the rest is compressed again.
 
 use bytes::Bytes;
-use kinesis_record::{AggregateBuilder, CONTENT_BYTES_MAX, Compressor, Origin};
+use kinesis_record::{AggregateBuilder, CONTENT_BYTES_MAX, Compressor, SpoolMark};
 
-use super::{Lane, begin, wants_wrapping};
+use super::{Cut, Lane, wants_wrapping};
 use crate::{
     config::Config,
     pipeline::batch::{Batch, Pending},
@@ -53,11 +53,24 @@ impl Estimate {
 #[derive(Debug)]
 struct Filling {
     builder: AggregateBuilder,
+    mark: Option<SpoolMark>,
     taken: Vec<Pending>,
 }
 
 impl Filling {
+    /// Begins anew, with these records.
+    fn fill(&mut self, cut: &Cut<'_>, records: Vec<Pending>, landing: u128) {
+        self.mark = records.first().and_then(|first| cut.begin(&mut self.builder, first));
+        records.into_iter().for_each(|pending| self.push(pending, landing));
+    }
+
+    fn size_with(&mut self, next: &Pending, landing: u128) -> usize {
+        self.builder.number_next(next.ticket.reply.spool_number());
+        self.builder.size_with(&next.partition_key, Some(landing), next.data.len())
+    }
+
     fn push(&mut self, pending: Pending, landing: u128) {
+        self.builder.number_next(pending.ticket.reply.spool_number());
         self.builder.push(&pending.partition_key, Some(landing), pending.data.clone());
         self.taken.push(pending);
     }
@@ -73,17 +86,17 @@ impl Lane {
     pub(super) fn cut_compressed(
         &mut self,
         bytes_max: usize,
-        origin: Option<Origin>,
+        cut: Cut<'_>,
         config: &Config,
         compressor: &mut Compressor,
     ) -> Option<Batch> {
         let content_max = self.estimate.content_max(bytes_max);
         let landing = self.range.start;
-        let mut filling = Filling { builder: AggregateBuilder::new(), taken: Vec::new() };
-        begin(&mut filling.builder, origin);
-        filling.push(self.queue.pop()?, landing);
+        let mut filling = Filling { builder: AggregateBuilder::new(), mark: None, taken: Vec::new() };
+        filling.fill(&cut, vec![self.queue.pop()?], landing);
         while let Some(next) = self.queue.front()
-            && filling.builder.size_with(&next.partition_key, Some(landing), next.data.len()) <= content_max
+            && cut.joins(filling.mark.as_ref(), next)
+            && filling.size_with(next, landing) <= content_max
             && let Some(next) = self.queue.pop()
         {
             filling.push(next, landing);
@@ -111,10 +124,7 @@ impl Lane {
                 self.queue.push_front(last);
             }
             let taken = std::mem::take(&mut filling.taken);
-            begin(&mut filling.builder, origin);
-            for pending in taken {
-                filling.push(pending, landing);
-            }
+            filling.fill(&cut, taken, landing);
         }
     }
 

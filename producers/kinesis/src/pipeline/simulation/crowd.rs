@@ -117,6 +117,7 @@ impl Crowd {
             }
             Event::Answer(id, outcome) => self.members[member].pipeline.complete(self.now, id, outcome),
             Event::AskMap { .. } | Event::Map { .. } | Event::Reshard => unreachable!("the shards stay as they are"),
+            Event::ArriveUnasked(_) => unreachable!("nobody dies"),
         }
     }
 

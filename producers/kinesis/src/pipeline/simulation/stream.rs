@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use kinesis_consumer::ShardWindows;
+use kinesis_consumer::{Repeats, ShardWindows};
 use kinesis_record::{CONTENT_BYTES_MAX, HashRange, SubRecord, first_outside, hash_key, unpack_aggregate};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -86,6 +86,8 @@ pub(super) struct SimulatedStream {
     places: HashMap<Position, Name>,
     /// What a reader makes of it that removes marked repeats.
     read: Vec<Name>,
+    /// Records that it left out one by one, by their numbers in a log.
+    pub(super) records_left_out: usize,
     windows: ShardWindows,
     stored_bytes: u64,
     stored_records: u64,
@@ -109,6 +111,7 @@ impl SimulatedStream {
             log: Vec::new(),
             places: HashMap::new(),
             read: Vec::new(),
+            records_left_out: 0,
             windows: ShardWindows::default(),
             stored_bytes: 0,
             stored_records: 0,
@@ -202,8 +205,11 @@ impl SimulatedStream {
         self.stored_records += 1;
         let sequence_number: Arc<str> = self.stored_records.to_string().into();
         let aggregate = unpack_aggregate(&entry.data, CONTENT_BYTES_MAX).unwrap();
-        let origin = aggregate.as_ref().and_then(|aggregate| aggregate.origin());
-        let records = match aggregate {
+        let repeats = match &aggregate {
+            Some(aggregate) => self.windows.repeats(&shard.id, aggregate, &sequence_number),
+            None => Repeats::Records(Vec::new()),
+        };
+        let records: Vec<SubRecord> = match aggregate {
             Some(aggregate) => aggregate.into_iter().collect(),
             None => vec![SubRecord {
                 partition_key: Arc::clone(&entry.partition_key),
@@ -211,19 +217,25 @@ impl SimulatedStream {
                 data: entry.data.clone(),
             }],
         };
-        let is_repeat = origin.is_some_and(|origin| self.windows.is_repeat(&shard.id, &origin, &sequence_number));
-        if !is_repeat && self.keeps_log {
-            self.read.extend(records.iter().map(name));
+        let is_repeat = |sub_sequence: u32| match &repeats {
+            Repeats::All => true,
+            Repeats::Records(repeats) => repeats.contains(&sub_sequence),
+        };
+        if let Repeats::Records(repeats) = &repeats {
+            self.records_left_out += repeats.len();
         }
         self.dropped_by_kcl += usize::from(first_outside(&records, shard.range).is_some());
         for (sub_sequence, record) in (0..).zip(&records) {
             let name = name(record);
             self.ledger.note(name.0, name.1);
-            if !is_repeat {
+            if !is_repeat(sub_sequence) {
                 self.read_ledger.note(name.0, name.1);
             }
             if !self.keeps_log {
                 continue;
+            }
+            if !is_repeat(sub_sequence) {
+                self.read.push(name);
             }
             self.log.push(name);
             self.places.insert((Arc::clone(&shard.id), Arc::clone(&sequence_number), sub_sequence), name);
@@ -263,6 +275,14 @@ impl SimulatedStream {
         );
     }
 
+    /// All of these were read.
+    pub(super) fn check_was_read<'a>(&self, data: impl Iterator<Item = &'a bytes::Bytes>) {
+        let read: HashSet<&Name> = self.read.iter().collect();
+        for data in data {
+            assert!(read.contains(&name_of(data)), "{data:?} was durable and is not read");
+        }
+    }
+
     /// Within each key, no record is stored for the first time after a later one.
     pub(super) fn check_order(&self) {
         let mut last: HashMap<usize, usize> = HashMap::new();
@@ -284,7 +304,11 @@ impl SimulatedStream {
 }
 
 fn name(record: &SubRecord) -> Name {
-    let text = std::str::from_utf8(&record.data).unwrap();
+    name_of(&record.data)
+}
+
+fn name_of(data: &[u8]) -> Name {
+    let text = std::str::from_utf8(data).unwrap();
     let mut parts = text.split(':').map(|part| part.parse().unwrap_or(0));
     (parts.next().unwrap(), parts.next().unwrap())
 }

@@ -11,12 +11,12 @@ use std::{
 use proptest::prelude::*;
 use tokio::sync::oneshot;
 
-use super::{Core, Limits, Waiting};
+use super::{Core, Limits, ReadBack, Waiting};
 use crate::{
     record::Record,
     spool::{
         SpoolError, SpoolPolicy,
-        frame::{Decoded, decode, frame_bytes},
+        frame::{Decoded, Framed, decode, frame_bytes},
         log::{Found, Read},
         segment::Numbered,
         worker::{Done, Job},
@@ -141,7 +141,7 @@ impl Bench {
                 self.acknowledged.push(number);
             }
         }
-        for (number, record) in self.core.take_read_back() {
+        for ReadBack { number, record, .. } in self.core.take_read_back() {
             assert_eq!(record.data, number.to_string());
             assert!(self.on_way.last().is_none_or(|last| *last < number), "records are sent in their order");
             self.repeats += usize::from(self.stored.contains(&number));
@@ -194,7 +194,9 @@ impl Disk {
             Job::Append { numbers, frames } => {
                 let mut bytes = bytes::Bytes::from(frames);
                 for expect in numbers.clone() {
-                    let Decoded::Frame { number, record, bytes: length } = decode(&bytes) else { panic!("{expect}") };
+                    let Decoded::Frame { frame: Framed { number, record, .. }, bytes: length } = decode(&bytes) else {
+                        panic!("{expect}")
+                    };
                     assert_eq!(number, expect);
                     self.records.insert(number, record);
                     drop(bytes.split_to(length));
@@ -212,7 +214,7 @@ impl Disk {
                     }
                     taken += frame_bytes(record) + 256;
                     let frame_bytes = frame_bytes(record);
-                    read.records.push(Numbered { number: *number, record: record.clone(), frame_bytes });
+                    read.records.push(Numbered { number: *number, record: record.clone(), sent_as: None, frame_bytes });
                     *read_from = number + 1;
                 }
                 read.read_below = *read_from;
@@ -281,8 +283,12 @@ fn the_way_over_the_disk_ends_when_the_stream_keeps_pace() {
     core.set_ready();
     let Some(Job::Read { .. }) = core.poll(now) else { panic!("it reads") };
     assert!(!core.close_if_drained(now));
-    let numbered =
-        |number| Numbered { number, record: Record::new("k", "x"), frame_bytes: frame_bytes(&Record::new("k", "x")) };
+    let numbered = |number| Numbered {
+        number,
+        record: Record::new("k", "x"),
+        sent_as: None,
+        frame_bytes: frame_bytes(&Record::new("k", "x")),
+    };
     let read = Read { records: vec![numbered(0), numbered(1)], read_below: 2, is_at_end: true, damaged_files: 0 };
     core.done(now, Done::Read(Ok(read)));
     assert!(!core.close_if_drained(now), "nothing was stored yet");

@@ -41,7 +41,7 @@ impl Rejected {
 
     pub(super) fn write(&mut self, record: &Numbered) -> Result<(), SpoolError> {
         let mut bytes = if self.bytes == 0 { segment::head(0) } else { Vec::new() };
-        encode(record.number, &record.record, &mut bytes);
+        encode(record.number, &record.record, record.sent_as.as_ref(), &mut bytes);
         let written = self.file().and_then(|mut file| file.write_all(&bytes));
         written.map_err(SpoolError::io("write", &self.path))?;
         self.bytes += u64::try_from(bytes.len()).unwrap_or(u64::MAX);

@@ -27,7 +27,7 @@ fn open(folder: &Path) -> (Log, Found) {
 fn append(log: &mut Log, numbers: std::ops::Range<u64>) {
     let mut frames = Vec::new();
     for number in numbers.clone() {
-        encode(number, &record(number), &mut frames);
+        encode(number, &record(number), None, &mut frames);
     }
     log.append(&numbers, &frames).unwrap();
 }
@@ -198,7 +198,7 @@ proptest! {
         drop(log);
         let tail = files(folder.path(), "log").pop().unwrap();
         let mut torn = Vec::new();
-        encode(next, &record(next), &mut torn);
+        encode(next, &record(next), None, &mut torn);
         torn.truncate(keep.index(torn.len()));
         torn.extend(garbage);
         let mut bytes = fs::read(&tail).unwrap();

@@ -16,6 +16,7 @@ use crate::{
     pipeline::{
         batch::{Batch, Pending, Ticket},
         lane::{Cut, Lane, LaneId, Packer},
+        spool_marks::SpoolMarks,
     },
     record::Record,
 };
@@ -106,8 +107,9 @@ fn origin(config: &Config) -> Option<Origin> {
     config.dedupe_tag.map(|ProducerId { producer, epoch }| Origin { producer, epoch, lane: most, counter: most })
 }
 
-fn cut_at(now: Instant, config: &Config) -> Cut {
-    Cut { now, room: usize::MAX, origin: origin(config) }
+fn cut_at(now: Instant, config: &Config) -> Cut<'static> {
+    static NO_LOG: SpoolMarks = SpoolMarks::new(Vec::new());
+    Cut { now, room: usize::MAX, origin: origin(config), spool_marks: &NO_LOG }
 }
 
 fn lane() -> Lane {
