@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since the epoch, UTC. A machine clock set before 1970 reads as 0.
 #[expect(clippy::disallowed_methods, reason = "this is the rim where the wall clock is read")]
@@ -43,6 +43,18 @@ impl Clock {
         self.stands_at_ms.unwrap_or_else(now_ms).saturating_add(self.ahead_ms.load(Ordering::Relaxed))
     }
 
+    /// A time that the machine's clock gave, as this one would have: the jumps added.
+    pub fn moved(&self, time: SystemTime) -> SystemTime {
+        if let Some(stands_at_ms) = self.stands_at_ms {
+            let now_ms = stands_at_ms.saturating_add(self.ahead_ms.load(Ordering::Relaxed));
+            return UNIX_EPOCH + Duration::from_millis(u64::try_from(now_ms).unwrap_or(0));
+        }
+        let ahead_ms = self.ahead_ms.load(Ordering::Relaxed);
+        let by = Duration::from_millis(ahead_ms.unsigned_abs());
+        let moved = if ahead_ms < 0 { time.checked_sub(by) } else { time.checked_add(by) };
+        moved.unwrap_or(time)
+    }
+
     /// Moves this clock and its clones by `by_ms`; a negative jump goes back.
     pub fn jump(&self, by_ms: i64) {
         self.ahead_ms.fetch_add(by_ms, Ordering::Relaxed);
@@ -63,5 +75,17 @@ mod tests {
         let standing = Clock::standing_at(5);
         standing.jump(-2);
         assert_eq!(standing.now_ms(), 3);
+    }
+
+    #[test]
+    fn times_of_the_machine_are_moved_by_the_jumps() {
+        let at = |ms: u64| UNIX_EPOCH + Duration::from_millis(ms);
+        let clock = Clock::default();
+        assert_eq!(clock.moved(at(7)), at(7));
+        clock.jump(5_000);
+        assert_eq!(clock.moved(at(7)), at(5_007));
+        clock.jump(-6_000);
+        assert_eq!(clock.moved(at(1_007)), at(7));
+        assert_eq!(Clock::standing_at(9).moved(at(7)), at(9));
     }
 }

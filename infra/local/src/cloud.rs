@@ -30,6 +30,8 @@ use crate::vault::Vault;
 pub const STREAM_TRANSITION_DEFAULT: Duration = Duration::from_millis(200);
 
 /// How often the disk is freed of what retention does not keep.
+/// How often on-demand streams are looked at; most looks find that a minute is not over yet.
+const GROWTH_INTERVAL: Duration = Duration::from_secs(5);
 const TRIM_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What a local cloud is started with.
@@ -190,6 +192,7 @@ impl Cloud {
         let guard = Guard { keys: config.doors.keys };
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(trim(store.clone())));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(grow(store.clone())));
         let kinesis = Kinesis::new(store);
         let kinesis = if config.call_rates { kinesis.with_call_rates() } else { kinesis };
         tokio::spawn(stop.clone().run_until_cancelled_owned(action::keep_acting(kinesis.clone())));
@@ -306,6 +309,14 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), CloudE
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
+}
+
+async fn grow(store: Store) {
+    let mut ticks = tokio::time::interval(GROWTH_INTERVAL);
+    loop {
+        ticks.tick().await;
+        store.grow().await;
+    }
 }
 
 async fn trim(store: Store) {

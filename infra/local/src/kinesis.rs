@@ -24,12 +24,15 @@
 //! ([`Store::set_transition_time`]), and refuses what the service refuses in that state. The account's calls a second
 //! are counted for the operations that manage ([`Kinesis::with_call_rates`]).
 //!
-//! What is absent: channels and queues (named in the error); an on-demand stream that grows by itself.
+//! An on-demand stream starts with 4 shards and grows by splitting those that are hot ([`Store::grow`]).
+//!
+//! What is absent: channels and queues (named in the error).
 
 mod account;
 mod api;
 mod block;
 mod description;
+mod growth;
 mod hash_key;
 mod limiter;
 mod log;

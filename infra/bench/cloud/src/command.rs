@@ -28,9 +28,15 @@ pub struct MeasureOptions {
     /// Connections that put at once.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=256))]
     connections: u64,
-    /// GiB on the disk before the start is timed.
+    /// GiB in a stream before the start is timed.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=200))]
     start_gib: u64,
+    /// Streams of that size then; all but one are hard links to its finished files.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    start_streams: u32,
+    /// Take all files of this machine out of memory before each start; needs root.
+    #[arg(long)]
+    drop_caches: bool,
     /// Program and arguments of the server, without limits; `{dir}`, `{address}`, `{host}` and `{port}` are filled in.
     #[arg(long)]
     server: Option<String>,
@@ -64,6 +70,8 @@ pub(crate) struct Plan {
     pub(crate) shards: u32,
     pub(crate) connections: u64,
     pub(crate) start_gib: u64,
+    pub(crate) start_streams: u32,
+    pub(crate) drops_caches: bool,
     /// Beginnings of names; `None` for no peers at all, empty for all.
     pub(crate) peers: Option<Vec<String>>,
 }
@@ -83,6 +91,8 @@ pub fn run(command: &Command, server: Option<Vec<String>>, json: bool) -> anyhow
         shards: options.shards,
         connections: options.connections,
         start_gib: options.start_gib,
+        start_streams: options.start_streams,
+        drops_caches: options.drop_caches,
         peers: (!options.without_peers).then(|| options.peer.clone()),
     };
     for group in Group::value_variants() {

@@ -10,6 +10,8 @@ use crate::server::Program;
 
 /// Where peers are installed; below `target`, so that nobody commits them.
 const FOLDER: &str = "target/bench-peers";
+/// The release of fakecloud that is measured.
+const FAKECLOUD: &str = "0.51.0";
 
 /// A local cloud to be measured beside ours.
 #[derive(Debug, Clone, Copy)]
@@ -25,20 +27,25 @@ pub(crate) struct Peer {
 #[derive(Debug, Clone, Copy)]
 enum Source {
     /// crates.io: built here, which takes long.
-    Crate { name: &'static str, arguments: &'static [&'static str] },
+    Crate { name: &'static str, version: &'static str, arguments: &'static [&'static str] },
     /// npm: package and script within it.
     Npm { package: &'static str, script: &'static str, arguments: &'static [&'static str] },
     /// `PyPI`: what to install, and what to run after `python`.
-    Python { packages: &'static [&'static str], arguments: &'static [&'static str], port_variable: &'static str },
+    Python {
+        interpreter: &'static str,
+        packages: &'static [&'static str],
+        arguments: &'static [&'static str],
+        port_variable: &'static str,
+    },
 }
 
-const ALL: [Peer; 5] = [
+const ALL: [Peer; 6] = [
     Peer {
         name: "fakecloud",
         figure: "cloud.times_fakecloud",
         goal: 1.5,
         note: "its records are in memory alone",
-        source: Source::Crate { name: "fakecloud", arguments: &["--addr", "{address}"] },
+        source: Source::Crate { name: "fakecloud", version: FAKECLOUD, arguments: &["--addr", "{address}"] },
     },
     Peer {
         name: "fakecloud, persistent",
@@ -47,6 +54,7 @@ const ALL: [Peer; 5] = [
         note: "its records are on disk",
         source: Source::Crate {
             name: "fakecloud",
+            version: FAKECLOUD,
             arguments: &["--addr", "{address}", "--storage-mode", "persistent", "--data-path", "{dir}"],
         },
     },
@@ -67,6 +75,7 @@ const ALL: [Peer; 5] = [
         goal: 10.0,
         note: "its records are in memory alone",
         source: Source::Python {
+            interpreter: "python3",
             packages: &["moto[server,kinesis]"],
             arguments: &["-m", "moto.server", "-H", "{host}", "-p", "{port}"],
             port_variable: "MOTO_PORT",
@@ -78,8 +87,22 @@ const ALL: [Peer; 5] = [
         goal: 10.0,
         note: "its records are in memory alone",
         source: Source::Python {
+            interpreter: "python3",
             packages: &["ministack"],
             arguments: &["-m", "ministack"],
+            port_variable: "GATEWAY_PORT",
+        },
+    },
+    Peer {
+        name: "localemu",
+        figure: "cloud.times_localemu",
+        goal: 10.0,
+        note: "its records are in memory alone",
+        source: Source::Python {
+            // Its Kinesis does not load in an older one.
+            interpreter: "python3.13",
+            packages: &["localemu==1.3.2"],
+            arguments: &["-m", "localemu.cli.main", "start", "--host", "{host}", "--port", "{port}"],
             port_variable: "GATEWAY_PORT",
         },
     },
@@ -95,14 +118,14 @@ impl Peer {
     pub(crate) fn program(&self) -> anyhow::Result<Program> {
         let mut variables = vec![("AWS_DEFAULT_REGION".to_owned(), "us-east-1".to_owned())];
         let (file, first, arguments) = match self.source {
-            Source::Crate { name, arguments } => (crate_binary(name)?, None, arguments),
+            Source::Crate { name, version, arguments } => (crate_binary(name, version)?, None, arguments),
             Source::Npm { package, script, arguments } => {
                 let script = npm_package(package)?.join(script);
                 (PathBuf::from("node"), Some(script.display().to_string()), arguments)
             }
-            Source::Python { packages, arguments, port_variable } => {
+            Source::Python { interpreter, packages, arguments, port_variable } => {
                 variables.push((port_variable.to_owned(), "{port}".to_owned()));
-                (peer::python_with_all(packages)?, None, arguments)
+                (peer::python_of(interpreter, packages)?, None, arguments)
             }
         };
         let arguments = arguments.iter().map(ToString::to_string);
@@ -111,12 +134,14 @@ impl Peer {
     }
 }
 
-/// A crate's binary of its own name, built in release mode.
-fn crate_binary(name: &str) -> anyhow::Result<PathBuf> {
-    let root = PathBuf::from(FOLDER).join(format!("crate-{name}"));
+/// A crate's binary of its own name, built in release mode. Nobody waits for it: it gives way to all other work.
+fn crate_binary(name: &str, version: &str) -> anyhow::Result<PathBuf> {
+    let root = PathBuf::from(FOLDER).join(format!("crate-{name}-{version}"));
     let binary = root.join("bin").join(name);
     if !binary.exists() {
-        run(Command::new("cargo").args(["install", "--locked", "--quiet", "--root"]).arg(&root).arg(name))?;
+        let mut install = Command::new("nice");
+        install.args(["-n", "19", "cargo", "install", "--locked", "--quiet", "--version", version, "--root"]);
+        run(install.arg(&root).arg(name))?;
     }
     Ok(binary)
 }

@@ -21,6 +21,14 @@ pub fn python_with(package: &str) -> anyhow::Result<PathBuf> {
 /// # Errors
 /// When there is no Python, or one of the packages cannot be had.
 pub fn python_with_all(packages: &[&str]) -> anyhow::Result<PathBuf> {
+    python_of("python3", packages)
+}
+
+/// [`python_with_all`] of a certain Python, such as `python3.13`.
+///
+/// # Errors
+/// When there is no such Python, or one of the packages cannot be had.
+pub fn python_of(interpreter: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
     let names = packages.join("+");
     let folder = PathBuf::from(FOLDER).join(format!("python-{names}"));
     let python = folder.join("bin/python");
@@ -29,7 +37,7 @@ pub fn python_with_all(packages: &[&str]) -> anyhow::Result<PathBuf> {
     if complete.exists() {
         return Ok(python);
     }
-    run(Command::new("python3").args(["-m", "venv"]).arg(&folder)).context("make a Python environment")?;
+    run(Command::new(interpreter).args(["-m", "venv"]).arg(&folder)).context("make a Python environment")?;
     run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(packages))
         .with_context(|| format!("install {names}"))?;
     std::fs::write(&complete, &names).context("note that a Python environment is complete")?;

@@ -6,13 +6,13 @@ use super::hash_key::HashKeyRange;
 use super::sequence::SequenceNumber;
 use super::settings::Settings;
 
-/// How a stream's capacity is managed. Here both have the shards they are given.
+/// How a stream's capacity is managed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum StreamMode {
     /// The owner says how many shards.
     Provisioned,
-    /// The service says how many shards: 4 at first.
+    /// The service says how many shards: 4 at first, more when they are hot.
     OnDemand,
 }
 

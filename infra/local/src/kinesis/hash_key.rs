@@ -92,6 +92,12 @@ impl HashKeyRange {
             .collect()
     }
 
+    /// Where the upper half begins.
+    pub fn middle(self) -> HashKey {
+        let (start, end) = (self.starting_hash_key.0, self.ending_hash_key.0);
+        HashKey(start + (end - start) / 2 + (end - start) % 2)
+    }
+
     /// Cuts the range in two, the second starting at `at`; `None` when either would be empty.
     pub fn split(self, at: HashKey) -> Option<(Self, Self)> {
         let (start, end) = (self.starting_hash_key.0, self.ending_hash_key.0);

@@ -239,6 +239,28 @@ impl Store {
         Ok(())
     }
 
+    /// Lets on-demand streams grow where they are hot, as far as the account has room.
+    pub async fn grow(&self) {
+        let now_ms = self.inner.home.clock.now_ms();
+        let streams = self.list();
+        let open: usize = streams.iter().map(|stream| stream.state().open().len()).sum();
+        let mut room = ACCOUNT_SHARDS_MAX.saturating_sub(open);
+        for stream in streams {
+            match stream.grow(now_ms, room).await {
+                Ok(0) => {}
+                Ok(split) => {
+                    room = room.saturating_sub(split);
+                    tracing::info!(stream = stream.name(), split, "an on-demand stream grew");
+                }
+                Err(error) => tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    stream = stream.name(),
+                    "an on-demand stream could not grow; it is looked at again in a minute"
+                ),
+            }
+        }
+    }
+
     /// Finishes the puts that were handed over, then takes no more.
     pub async fn close(&self) {
         for stream in self.list() {

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::data_dir::{DataDir, replace_file};
 
 use super::description::{ShardDescription, StreamFile};
+use super::growth::{Growth, Taken};
 use super::hash_key::HashKey;
 use super::limiter::{ReadLimiter, WriteLimiter};
 use super::log::run::Run;
@@ -24,6 +25,7 @@ use super::reader::ShardReader;
 use super::settings::{Distribution, Settings};
 use super::status::{Status, Transition, TransitionTime};
 
+mod grow;
 pub(super) mod put;
 pub(super) mod reshard;
 mod usage;
@@ -57,6 +59,8 @@ struct Inner {
     turn: AtomicUsize,
     /// Held for a few additions.
     sizes: Mutex<PutSizes>,
+    /// Held for a look at what the shards took.
+    growth: Mutex<Growth>,
     transition: Transition,
 }
 
@@ -179,6 +183,13 @@ impl Shard {
         ShardUse::of(&writes, &reads, now_ms)
     }
 
+    /// What it has taken since the start.
+    fn taken(&self) -> Taken {
+        let (bytes, records) = lock(&self.meters.writes).1.taken();
+        let (shard, created_ms) = (self.description.number, self.description.created_ms);
+        Taken { shard, created_ms, is_open: self.description.closed.is_none(), bytes, records }
+    }
+
     /// Takes one of the shard's `GetShardIterator` calls.
     pub(super) fn admit_iterator(&self, now_ms: i64) -> bool {
         !self.is_limited || lock(&self.meters.iterators).admit(now_ms)
@@ -252,7 +263,8 @@ impl Stream {
         let (name, created_ms) = (file.name.clone(), file.created_ms);
         let (change, turn, sizes) = (tokio::sync::Mutex::new(()), AtomicUsize::new(0), Mutex::default());
         let transition = Transition::none(home.clock.clone(), home.transition_time.clone());
-        let inner = Inner { name, created_ms, dir, home, log, writer, state, change, turn, sizes, transition };
+        let growth = Mutex::default();
+        let inner = Inner { name, created_ms, dir, home, log, writer, state, change, turn, sizes, growth, transition };
         Ok((Self { inner: Arc::new(inner) }, torn))
     }
 

@@ -50,6 +50,7 @@ impl Store {
     pub(super) fn create_upload(&self, bucket: &str, key: &str, attributes: Attributes) -> Result<String, StoreError> {
         self.bucket(bucket)?;
         self.object_path(bucket, key)?;
+        self.check_disk()?;
         let id = Uuid::now_v7().simple().to_string();
         let directory = self.uploads().join(&id);
         fs::create_dir(&directory)?;
@@ -70,7 +71,7 @@ impl Store {
         md5: &str,
     ) -> Result<(), StoreError> {
         let (directory, _) = self.upload(name)?;
-        File::open(&file.path)?.sync_all()?;
+        self.settle(file)?;
         let path = directory.join(format!("{number:05}-{md5}"));
         let replaced: Vec<_> = parts(&directory)?.into_iter().filter(|part| part.number == number).collect();
         fs::rename(&file.path, &path)?;

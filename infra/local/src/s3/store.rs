@@ -4,7 +4,7 @@
 //! lock; then, under the lock of its key, the condition is checked and the file renamed. So of any number of
 //! conditional writers at once exactly one wins: the first that finishes, as at AWS.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Metadata};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -144,10 +144,7 @@ impl Store {
         let (bucket, key) = target;
         let bucket_path = self.bucket(bucket)?;
         let path = self.object_path(bucket, key)?;
-        self.faults.check_disk(self.clock.now_ms())?;
-        let bytes = File::open(&file.path)?;
-        bytes.sync_all()?;
-        let metadata = bytes.metadata()?;
+        let metadata = self.settle(file)?;
 
         let guard = self.lock(bucket, key);
         self.check(bucket, key, &write.condition)?;
@@ -162,6 +159,24 @@ impl Store {
         self.describe(&description)?;
         drop(guard);
         Ok(ObjectInfo { size: metadata.len(), etag, modified: metadata.modified()?, attributes: write.attributes })
+    }
+
+    /// Refuses while the disk is said to be full.
+    pub(super) fn check_disk(&self) -> io::Result<()> {
+        self.faults.check_disk(self.clock.now_ms())
+    }
+
+    /// Makes a file durable, with the time of the cloud's clock as its own. A disk that is full, or is said to be, refuses.
+    pub(super) fn settle(&self, file: &Temporary) -> Result<Metadata, StoreError> {
+        self.check_disk()?;
+        let bytes = File::open(&file.path)?;
+        let written = bytes.metadata()?.modified()?;
+        let moved = self.clock.moved(written);
+        if moved != written {
+            bytes.set_modified(moved)?;
+        }
+        bytes.sync_all()?;
+        Ok(bytes.metadata()?)
     }
 
     /// Opens an object and says what it is, both of the same moment.

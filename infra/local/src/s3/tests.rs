@@ -5,6 +5,8 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 
 use super::S3;
+use crate::clock::Clock;
+use crate::faults::{FaultRule, Faults};
 
 async fn open() -> (tempfile::TempDir, S3) {
     let directory = tempfile::tempdir().unwrap();
@@ -132,6 +134,64 @@ async fn an_upload_in_parts() {
     assert!(String::from_utf8_lossy(&answer).contains("-2"), "{answer:?}");
     assert_eq!(s3.get("bucket", "big", 10 << 20).await.unwrap().len(), (5 << 20) + 3);
     assert_eq!(send(&s3, request(), complete).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_parts_and_loses_none_that_was_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let (faults, clock) = (Faults::default(), Clock::default());
+    let s3 = S3::open_with(directory.path().join("s3"), faults.clone(), clock.clone()).await.unwrap();
+    s3.create_bucket("bucket").await.unwrap();
+    let fill = |is_full: bool| {
+        let rules: Vec<FaultRule> =
+            serde_json::from_str(if is_full { r#"[{"kind":"disk_full"}]"# } else { "[]" }).unwrap();
+        faults.set(rules, clock.now_ms()).unwrap();
+    };
+    let begin = async || send(&s3, Request::post("/bucket/big?uploads"), "").await;
+    fill(true);
+    assert_eq!(begin().await.0, StatusCode::SERVICE_UNAVAILABLE);
+    fill(false);
+    let (_, _, body) = begin().await;
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    let id = body.split_once("<UploadId>").unwrap().1.split_once("</UploadId>").unwrap().0.to_owned();
+    let put = async |number: u32, content: Vec<u8>| {
+        send(&s3, Request::put(format!("/bucket/big?partNumber={number}&uploadId={id}")), content).await
+    };
+    let (status, first, _) = put(1, vec![b'a'; 5 << 20]).await;
+    assert_eq!(status, StatusCode::OK);
+    fill(true);
+    assert_eq!(put(2, b"end".to_vec()).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(put(1, b"other".to_vec()).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    let part = |number: u32, tag: &str| format!("<Part><PartNumber>{number}</PartNumber><ETag>{tag}</ETag></Part>");
+    let complete = async |parts: String| {
+        let request = Request::post(format!("/bucket/big?uploadId={id}"));
+        send(&s3, request, format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>")).await.0
+    };
+    assert_eq!(complete(part(1, &etag(&first))).await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(send(&s3, Request::get("/bucket/big"), "").await.0, StatusCode::NOT_FOUND);
+    fill(false);
+    let (_, second, _) = put(2, b"end".to_vec()).await;
+    assert_eq!(complete(part(1, &etag(&first)) + &part(2, &etag(&second))).await, StatusCode::OK);
+    assert_eq!(s3.get("bucket", "big", 10 << 20).await.unwrap().len(), (5 << 20) + 3);
+}
+
+#[tokio::test]
+async fn what_is_written_after_a_jump_of_the_clock_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = Clock::standing_at(1_700_000_000_000);
+    let s3 = S3::open_with(directory.path().join("s3"), Faults::default(), clock.clone()).await.unwrap();
+    s3.create_bucket("bucket").await.unwrap();
+    let modified = async || {
+        send(&s3, Request::put("/bucket/k").header("content-type", "text/plain"), "v").await;
+        let (_, headers, _) = send(&s3, Request::head("/bucket/k"), "").await;
+        assert_eq!(headers.get("content-type").unwrap(), "text/plain", "the description is of these bytes");
+        headers.get("last-modified").unwrap().to_str().unwrap().to_owned()
+    };
+    assert_eq!(modified().await, "Tue, 14 Nov 2023 22:13:20 GMT");
+    clock.jump(86_400_000);
+    assert_eq!(modified().await, "Wed, 15 Nov 2023 22:13:20 GMT");
+    clock.jump(-2 * 86_400_000);
+    assert_eq!(modified().await, "Mon, 13 Nov 2023 22:13:20 GMT");
 }
 
 #[tokio::test]

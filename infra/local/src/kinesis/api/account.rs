@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::kinesis::ACCOUNT;
 use crate::kinesis::account::{Account, Commitment, earliest_end_ms};
 use crate::kinesis::store::Store;
+use crate::kinesis::stream::Stream;
 use crate::wire::{Request, ServiceError};
 
 use super::store_failure;
@@ -57,6 +59,9 @@ pub(super) async fn update(store: &Store, request: Request<'_>) -> Result<Vec<u8
         &[("ENABLED", true), ("DISABLED", false)],
     );
     checks.finish()?;
+    if is_enabled == Some(false) {
+        refuse_warm_streams(store)?;
+    }
     let now_ms = store.clock().now_ms();
     let change = |account: &mut Account| match is_enabled {
         Some(true) => account.enable(now_ms),
@@ -64,6 +69,22 @@ pub(super) async fn update(store: &Store, request: Request<'_>) -> Result<Vec<u8
     };
     let account = store.set_account(change).await.map_err(|error| store_failure(&error))?;
     request.answer(&output(account, now_ms))
+}
+
+/// Warm throughput belongs to the commitment: it is given up first.
+fn refuse_warm_streams(store: &Store) -> Result<(), ServiceError> {
+    let is_warm = |stream: &&Stream| stream.state().settings.warm_mibps.is_some_and(|mibps| mibps > 0);
+    match store.list().iter().find(is_warm) {
+        None => Ok(()),
+        Some(stream) => Err(ServiceError::client(
+            "ValidationException",
+            format!(
+                "MinimumThroughputBillingCommitment cannot be disabled while streams have warm throughput: set that of \
+                 stream {} under account {ACCOUNT} to 0 first.",
+                stream.name()
+            ),
+        )),
+    }
 }
 
 fn output(account: Account, now_ms: i64) -> Output {

@@ -10,6 +10,7 @@ use crate::kinesis::stream::Stream;
 use crate::wire::{Request, ServiceError};
 
 use super::shard::reshard_failure;
+use super::stream::ON_DEMAND_SHARDS;
 use super::validate::Checks;
 use super::{StreamRef, begin, change_settings, invalid_argument, limit_exceeded};
 
@@ -171,7 +172,7 @@ pub(super) async fn update_stream_mode(store: &Store, request: Request<'_>) -> R
     let change = begin(&stream)?;
     let mode = mode.unwrap_or(StreamMode::Provisioned);
     let warm_mibps = input.warm_mibps.map(|asked| checked_warm(store, mode, asked)).transpose()?;
-    let now_ms = store.clock().now_ms();
+    let (now_ms, warm_before) = (store.clock().now_ms(), stream.state().settings.warm_mibps);
     change_settings(&stream, |settings| {
         if settings.mode != mode && !admit_change(&mut settings.recent.modes, MODE_CHANGES_MAX, now_ms) {
             return Err(limit_exceeded(format!(
@@ -183,7 +184,9 @@ pub(super) async fn update_stream_mode(store: &Store, request: Request<'_>) -> R
         Ok(())
     })
     .await?;
-    warm_up(&stream, warm_mibps).await?;
+    if let Some(asked) = warm_mibps {
+        warm_up(&stream, (warm_before, asked), now_ms).await?;
+    }
     change.made();
     Ok(Vec::new())
 }
@@ -209,13 +212,14 @@ pub(super) async fn update_warm_throughput(store: &Store, request: Request<'_>) 
     checks.finish()?;
     let stream = input.stream.find(store)?;
     let change = begin(&stream)?;
-    let warm_mibps = checked_warm(store, stream.state().settings.mode, asked)?;
+    let settings = &stream.state().settings;
+    let (warm_mibps, warm_before) = (checked_warm(store, settings.mode, asked)?, settings.warm_mibps);
     change_settings(&stream, |settings| {
         settings.warm_mibps = Some(warm_mibps);
         Ok(())
     })
     .await?;
-    warm_up(&stream, Some(warm_mibps)).await?;
+    warm_up(&stream, (warm_before, warm_mibps), store.clock().now_ms()).await?;
     change.made();
     request.answer(&WarmOutput {
         stream_name: stream.name().to_owned(),
@@ -247,13 +251,17 @@ pub(super) fn checked_warm(store: &Store, mode: StreamMode, asked: i64) -> Resul
     u32::try_from(asked).map_err(|_negative| invalid_argument("Warm throughput cannot be negative."))
 }
 
-/// Gives a stream at least as many shards as it is to take MiB/s. Less takes none away.
-pub(super) async fn warm_up(stream: &Stream, warm_mibps: Option<u32>) -> Result<(), ServiceError> {
-    let Some(shards) = warm_mibps else { return Ok(()) };
-    if usize::try_from(shards).unwrap_or(usize::MAX) > stream.state().open().len() {
-        stream.scale(shards).await.map_err(|error| reshard_failure(stream, &error))?;
-    }
-    Ok(())
+/// Gives a stream at least as many shards as it is to take MiB/s. Who asks for no more than before gives back what is above
+/// that and above the last hour's peak.
+async fn warm_up(stream: &Stream, (before, asked): (Option<u32>, u32), now_ms: i64) -> Result<(), ServiceError> {
+    let open = u32::try_from(stream.state().open().len()).unwrap_or(u32::MAX);
+    let wanted = asked.max(ON_DEMAND_SHARDS);
+    let shards = if before.is_some_and(|before| asked <= before) {
+        wanted.max(stream.hour_peak(now_ms).shards()).min(open.max(wanted))
+    } else {
+        wanted.max(open)
+    };
+    if shards == open { Ok(()) } else { stream.scale(shards).await.map_err(|error| reshard_failure(stream, &error)) }
 }
 
 /// Says how large a record may be.

@@ -18,7 +18,7 @@ use super::validate::{Checks, NAME, TOKEN};
 use super::{StreamRef, invalid_argument, limit_exceeded, not_active, store_failure, stream_not_found, tag};
 
 /// An on-demand stream starts with so many shards.
-const ON_DEMAND_SHARDS: u32 = 4;
+pub(super) const ON_DEMAND_SHARDS: u32 = 4;
 /// On-demand streams in an account.
 pub(super) const ON_DEMAND_STREAMS_MAX: usize = 50;
 /// Streams in `CREATING` at once.

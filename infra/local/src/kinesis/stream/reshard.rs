@@ -52,6 +52,25 @@ impl Stream {
         self.carry_out(&state, &[low, high].map(|range| Planned { range, parents: vec![Origin::Open(parent)] })).await
     }
 
+    /// Splits each of these shards in its middle, as one change. What is closed or too narrow is left as it is, as is what
+    /// would be too much for the stream. Returns how many were split.
+    pub(in crate::kinesis) async fn split_evenly(&self, numbers: &[u64]) -> Result<usize, ReshardError> {
+        let _one_at_a_time = self.inner.change.lock().await;
+        let state = self.state();
+        let halves = |number: &u64| {
+            let at = open_index(&state, *number).ok()?;
+            let range = state.open.get(at)?.description.range;
+            let (low, high) = range.split(range.middle())?;
+            Some([low, high].map(|range| Planned { range, parents: vec![Origin::Open(at)] }))
+        };
+        let room = SHARDS_MAX.saturating_sub(state.open.len());
+        let plan: Vec<Planned> = numbers.iter().filter_map(halves).take(room).flatten().collect();
+        if !plan.is_empty() {
+            self.carry_out(&state, &plan).await?;
+        }
+        Ok(plan.len() / 2)
+    }
+
     /// Merges two shards that touch into one.
     pub(in crate::kinesis) async fn merge(&self, number: u64, adjacent: u64) -> Result<(), ReshardError> {
         let _one_at_a_time = self.inner.change.lock().await;

@@ -50,6 +50,11 @@ impl WriteUse {
             self.throttled += 1;
         }
     }
+
+    /// Bytes and records that were admitted since the start.
+    pub(super) fn taken(&self) -> (u64, u64) {
+        (self.bytes.total(), self.records.total())
+    }
 }
 
 impl ReadUse {

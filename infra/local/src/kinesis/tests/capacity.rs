@@ -138,8 +138,15 @@ async fn warm_throughput_needs_a_commitment() {
     let answer = warm(10).await.unwrap().warm_throughput.unwrap();
     assert_eq!((answer.target_mibps, answer.current_mibps), (Some(10), Some(10)));
     let answer = warm(5).await.unwrap().warm_throughput.unwrap();
-    assert_eq!((answer.target_mibps, answer.current_mibps), (Some(5), Some(10)));
+    assert_eq!((answer.target_mibps, answer.current_mibps), (Some(5), Some(5)), "what was not used is given back");
+    let answer = warm(6).await.unwrap().warm_throughput.unwrap();
+    assert_eq!((answer.target_mibps, answer.current_mibps), (Some(6), Some(6)));
     assert_eq!(code(&warm(10_241).await.unwrap_err()), "LimitExceededException");
+    let commitment = MinimumThroughputBillingCommitmentInput::builder().status(Input::Disabled).build().unwrap();
+    let disable = client.update_account_settings().minimum_throughput_billing_commitment(commitment);
+    assert_eq!(code(&disable.send().await.unwrap_err()), "ValidationException");
+    let answer = warm(0).await.unwrap().warm_throughput.unwrap();
+    assert_eq!((answer.target_mibps, answer.current_mibps), (Some(0), Some(4)));
     assert_eq!(commit(Input::Disabled).await, Output::EnabledUntilEarliestAllowedEnd);
     let settings = client.describe_account_settings().send().await.unwrap();
     let commitment = settings.minimum_throughput_billing_commitment.unwrap();
@@ -176,6 +183,50 @@ async fn records_are_as_large_as_their_stream_allows() {
     assert_eq!(summary.stream_description_summary.unwrap().max_record_size_in_kib, Some(10_240));
     let (records, _) = read_shard(&fixture, "shardId-000000000000").await;
     assert_eq!(records.iter().map(|(_, _, data)| data.len()).collect::<Vec<_>>(), [1_048_575, 10_485_759]);
+}
+
+#[tokio::test]
+async fn an_on_demand_stream_grows_where_it_is_hot() {
+    let fixture = Fixture::new().await;
+    let on_demand = fixture.client.create_stream().stream_name("s").stream_mode_details(mode(StreamMode::OnDemand));
+    on_demand.send().await.unwrap();
+    let (clock, store) = (&fixture.clock, fixture.cloud.kinesis().store());
+    // One hot key: 550 records a second into one of the four shards, for a minute.
+    let hot: Vec<_> = (0..275).map(|_| entry("hot", b"x")).collect();
+    let minute = async || {
+        for _ in 0..60 {
+            for _ in 0..2 {
+                let put = fixture.client.put_records().stream_name("s").set_records(Some(hot.clone()));
+                assert_eq!(put.send().await.unwrap().failed_record_count, Some(0));
+            }
+            clock.jump(1_000);
+        }
+        store.grow().await;
+    };
+    let open = async || shards(&fixture).await.iter().filter(is_open).count();
+    store.grow().await;
+    minute().await;
+    assert_eq!(open().await, 4, "the stream is too young");
+    clock.jump(15 * 60_000);
+    store.grow().await;
+    minute().await;
+    assert_eq!(open().await, 5);
+    minute().await;
+    assert_eq!(open().await, 5, "twice within a quarter of an hour");
+    clock.jump(15 * 60_000);
+    store.grow().await;
+    minute().await;
+    assert_eq!(open().await, 6, "the hot key's shard again: the key itself is not set apart");
+    let all = shards(&fixture).await;
+    let parents: Vec<&str> = all.iter().filter_map(Shard::parent_shard_id).collect();
+    assert_eq!((all.len(), parents.len()), (8, 4));
+    for pair in all[4..].chunks(2) {
+        let width = |shard: &Shard| {
+            let range = shard.hash_key_range().unwrap();
+            range.ending_hash_key().parse::<u128>().unwrap() - range.starting_hash_key().parse::<u128>().unwrap()
+        };
+        assert_eq!(width(&pair[0]), width(&pair[1]));
+    }
 }
 
 #[tokio::test]
