@@ -18,10 +18,12 @@ use crate::faults::{FaultError, FaultRule, Faults, action};
 use crate::firehose::Firehose;
 use crate::glue::Glue;
 use crate::kinesis::{Kinesis, Store, StoreError};
-use crate::lambda::{CONCURRENCY_DEFAULT, EventSourceMapping, Lambda, Mapping, MappingError, Target};
+use crate::lambda::{self, CONCURRENCY_DEFAULT, EventSourceMapping, Lambda, Mapping, MappingError, Target};
 use crate::s3::{self, S3};
 use crate::server::{self, Guard, Listener, Services};
 use crate::signature::KeyRing;
+use crate::sns::Sns;
+use crate::sqs::Sqs;
 use crate::tls::{Identity, TlsError};
 use crate::vault::Vault;
 
@@ -125,6 +127,12 @@ pub enum CloudError {
     /// The secrets and parameters cannot be opened.
     #[error("cannot open the secrets and parameters")]
     Vault(#[source] io::Error),
+    /// The queues and topics cannot be opened.
+    #[error("cannot open the queues and topics")]
+    Queues(#[source] io::Error),
+    /// The functions of before cannot be opened.
+    #[error("cannot open the functions")]
+    Lambda(#[source] io::Error),
     /// The metrics cannot be opened.
     #[error("cannot open the metrics")]
     CloudWatch(#[source] io::Error),
@@ -184,11 +192,20 @@ impl Cloud {
         let vault_dir = data.join("vault");
         let vault = tokio::task::spawn_blocking(move || Vault::open(&vault_dir)).await?.map_err(CloudError::Vault)?;
         let athena = Athena::open(data.join("athena"), s3.clone(), glue.clone()).await.map_err(CloudError::Athena)?;
-        let cloudwatch = CloudWatch::open(data.join("cloudwatch"), config.clock, faults).await;
+        let cloudwatch = CloudWatch::open(data.join("cloudwatch"), config.clock.clone(), faults.clone()).await;
         let cloudwatch = cloudwatch.map_err(CloudError::CloudWatch)?;
         let sampler = Sampler::new(cloudwatch.clone(), store.clone());
-        let lambda = Lambda::new(data, store.clone(), s3.clone(), format!("http://{address}"), config.concurrency);
-        let lambda = lambda.with_metrics(cloudwatch.clone());
+        let endpoint = format!("http://{address}");
+        let (sqs, sns) = open_queues(&data, &endpoint, (faults, config.clock)).await?;
+        let parts = lambda::Parts {
+            data,
+            store: store.clone(),
+            sinks: lambda::Sinks { s3: s3.clone(), sqs: sqs.clone(), sns: sns.clone() },
+            endpoint,
+            concurrency: config.concurrency,
+            cloudwatch: Some(cloudwatch.clone()),
+        };
+        let lambda = Lambda::open(parts).await.map_err(CloudError::Lambda)?;
         let guard = Guard { keys: config.doors.keys };
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(trim(store.clone())));
@@ -196,9 +213,19 @@ impl Cloud {
         let kinesis = Kinesis::new(store);
         let kinesis = if config.call_rates { kinesis.with_call_rates() } else { kinesis };
         tokio::spawn(stop.clone().run_until_cancelled_owned(action::keep_acting(kinesis.clone())));
-        let services =
-            Services { kinesis, firehose, glue, athena, s3, lambda, vault, cloudwatch: cloudwatch.clone(), sampler };
-        let services = Arc::new(services);
+        let services = Arc::new(Services {
+            kinesis,
+            firehose,
+            glue,
+            athena,
+            s3,
+            lambda,
+            vault,
+            sqs,
+            sns,
+            cloudwatch: cloudwatch.clone(),
+            sampler,
+        });
         let sampled = Arc::downgrade(&services);
         let sampling = cloudwatch::keep_sampling(cloudwatch, move || {
             if let Some(services) = sampled.upgrade() {
@@ -261,6 +288,16 @@ impl Cloud {
         &self.services.lambda
     }
 
+    /// SQS.
+    pub fn sqs(&self) -> &Sqs {
+        &self.services.sqs
+    }
+
+    /// SNS.
+    pub fn sns(&self) -> &Sns {
+        &self.services.sns
+    }
+
     /// Starts an event source mapping that calls a handler in this process, or a deployed function.
     ///
     /// # Errors
@@ -296,6 +333,21 @@ impl Https {
         let (listener, address) = listen(address).await?;
         Ok((listener, Self { address, identity }))
     }
+}
+
+/// Queues, and the topics that publish to them.
+async fn open_queues(
+    data: &Arc<DataDir>,
+    endpoint: &str,
+    (faults, clock): (Faults, Clock),
+) -> Result<(Sqs, Sns), CloudError> {
+    let (data, endpoint) = (Arc::clone(data), endpoint.to_owned());
+    let opening = tokio::task::spawn_blocking(move || {
+        let sqs = Sqs::open(data.join("sqs"), &endpoint, faults.clone(), clock.clone())?;
+        let sns = Sns::open(&data.join("sns"), sqs.clone(), faults, clock)?;
+        Ok((sqs, sns))
+    });
+    opening.await?.map_err(CloudError::Queues)
 }
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), CloudError> {

@@ -4,26 +4,32 @@
 //! concurrency. An [`EventSourceMapping`] reads a stream: a shard in order, its parents before it, a failed batch again
 //! until it succeeds or is given up. Checkpoints are written soon after each success, so that a crash repeats records
 //! and skips none. What a mapping calls ([`Target`]) is a function, or a Rust function of this process.
-//! Clients define mappings over the REST API too; these are kept, and run while their function is there.
-//! What is absent: SQS and SNS as destinations, enhanced fan-out, provisioned pollers, `CreateFunction`.
+//! Clients make functions from archives and define mappings over the REST API too; these are kept. Asynchronous events are
+//! on disk before they are acknowledged, and run until they are done with or given up.
+//! What is absent: enhanced fan-out, provisioned pollers, versions and aliases, layers, images.
 
+use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::cloudwatch::{CloudWatch, Counted, Measured};
 use crate::data_dir::DataDir;
 use crate::kinesis::{Store, Stream};
-use crate::s3::S3;
 
 mod account;
 pub(crate) mod api;
 mod batch;
 mod checkpoint;
+mod code;
 mod decision;
 mod definition;
 mod destination;
 mod event_source;
+mod events;
 mod filter;
 mod function;
 mod limits;
@@ -31,12 +37,15 @@ mod mapping;
 mod metrics;
 mod poller;
 mod progress;
+mod registry;
+mod settings;
 mod shard;
 mod target;
 mod window;
 
 pub use account::{NotReservable, Throttle, UNRESERVED_MIN};
-pub use destination::{OnFailure, OnFailureError};
+pub(crate) use destination::Sinks;
+pub use destination::{Destination, DestinationError};
 pub use event_source::{
     BATCH_SIZE_MAX, BATCHING_WINDOW_MAX, EventSourceMapping, MappingError, PARALLELIZATION_FACTOR_MAX, RECORD_AGE_MAX,
     RECORD_AGE_MIN, RETRIES_MAX, StartingPosition, TUMBLING_WINDOW_MAX,
@@ -57,71 +66,151 @@ pub const PAYLOAD_BYTES_MAX: usize = 6 * 1_024 * 1_024;
 /// The longest an invocation may take.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(900);
 
+/// What a Lambda has around it.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) data: Arc<DataDir>,
+    /// Streams.
+    pub(crate) store: Store,
+    /// Where failed batches and events go.
+    pub(crate) sinks: Sinks,
+    /// Where functions find the local cloud.
+    pub(crate) endpoint: String,
+    /// Invocations at once.
+    pub(crate) concurrency: usize,
+    /// Where embedded metrics of functions go.
+    pub(crate) cloudwatch: Option<CloudWatch>,
+}
+
 /// Functions and event source mappings of a local cloud. They share its concurrency.
 #[derive(Debug)]
 pub struct Lambda {
     data: Arc<DataDir>,
     store: Store,
-    s3: S3,
-    /// Where functions find the local cloud.
+    sinks: Sinks,
     endpoint: String,
     account: account::Account,
     /// Held for look-ups and additions only.
     mappings: Mutex<Vec<Mapping>>,
     /// Held for look-ups and additions only.
-    functions: Mutex<Vec<Function>>,
-    events: api::Events,
+    functions: Arc<Mutex<Vec<Function>>>,
+    events: events::Events,
+    settings: settings::Settings,
+    registry: registry::Registry,
+    /// Held while a function is made, changed or deleted by a client.
+    changes: tokio::sync::Mutex<()>,
     /// What clients defined; one change at a time.
     definitions: tokio::sync::Mutex<api::mappings::Definitions>,
-    /// Where embedded metrics of functions go.
     cloudwatch: Option<CloudWatch>,
+    /// Ends the task that runs asynchronous events.
+    stop: CancellationToken,
+    runner: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Lambda {
-    /// Functions and mappings over the streams of `store`, with checkpoints and logs in `data`, failed batches in
-    /// `s3` and `concurrency` invocations at once. Functions are pointed to `endpoint` for all AWS services.
-    pub fn new(data: Arc<DataDir>, store: Store, s3: S3, endpoint: String, concurrency: usize) -> Self {
-        let account = account::Account::new(concurrency, store.clock().clone());
-        let (mappings, functions) = (Mutex::default(), Mutex::default());
-        let (events, definitions) = (api::Events::default(), tokio::sync::Mutex::default());
-        let cloudwatch = None;
-        Self { data, store, s3, endpoint, account, mappings, functions, events, definitions, cloudwatch }
+    /// Opens what was kept: functions that clients made, with their mappings, and events that were accepted. They run
+    /// from here on, on the runtime that this is called on.
+    ///
+    /// # Errors
+    /// What the operating system says, and damage to what was acknowledged.
+    pub(crate) async fn open(parts: Parts) -> io::Result<Self> {
+        let Parts { data, store, sinks, endpoint, concurrency, cloudwatch } = parts;
+        let (faults, clock) = (store.faults().clone(), store.clock().clone());
+        let (opened, rim) = (Arc::clone(&data), (faults, clock.clone()));
+        let opening = tokio::task::spawn_blocking(move || {
+            let (faults, clock) = rim;
+            let events = events::Events::open(&opened.join("lambda-events.journal"), faults.clone(), clock.clone())?;
+            let path = opened.join("lambda-settings.json");
+            let settings = settings::Settings::open(path, faults.clone(), clock.clone())?;
+            let registry = registry::Registry::open(opened.join("lambda-functions"), faults, clock)?;
+            Ok::<_, io::Error>((events, settings, registry))
+        });
+        let (events, settings, registry) = opening.await.map_err(io::Error::other)??;
+        let account = account::Account::new(concurrency, clock);
+        let lambda = Self {
+            data,
+            store,
+            sinks,
+            endpoint,
+            account,
+            mappings: Mutex::default(),
+            functions: Arc::default(),
+            events,
+            settings,
+            registry,
+            changes: tokio::sync::Mutex::default(),
+            definitions: tokio::sync::Mutex::default(),
+            cloudwatch,
+            stop: CancellationToken::new(),
+            runner: Mutex::default(),
+        };
+        for definition in lambda.registry.all() {
+            let made = lambda.create_function(definition.config(lambda.registry.root())).await;
+            made.map_err(|error| io::Error::other(format!("{error:#}")))?;
+        }
+        let runner = tokio::spawn(lambda.runner().run(lambda.stop.clone()));
+        *lambda.runner.lock().unwrap_or_else(PoisonError::into_inner) = Some(runner);
+        Ok(lambda)
     }
 
-    /// The same, with embedded metrics of functions taken in by `cloudwatch`.
-    pub(crate) fn with_metrics(mut self, cloudwatch: CloudWatch) -> Self {
-        self.cloudwatch = Some(cloudwatch);
-        self
+    /// One with all that it needs beside it in `data`.
+    #[cfg(test)]
+    async fn open_in(data: Arc<DataDir>, store: Store, s3: crate::s3::S3, concurrency: usize) -> Self {
+        let (faults, clock, endpoint) =
+            (store.faults().clone(), store.clock().clone(), "http://127.0.0.1:1".to_owned());
+        let sqs = crate::sqs::Sqs::open(data.join("sqs"), &endpoint, faults.clone(), clock.clone()).unwrap();
+        let sns = crate::sns::Sns::open(&data.join("sns"), sqs.clone(), faults, clock).unwrap();
+        let sinks = Sinks { s3, sqs, sns };
+        Self::open(Parts { data, store, sinks, endpoint, concurrency, cloudwatch: None }).await.unwrap()
+    }
+
+    fn runner(&self) -> events::Runner {
+        events::Runner {
+            events: self.events.clone(),
+            functions: Arc::clone(&self.functions),
+            settings: self.settings.clone(),
+            sinks: self.sinks.clone(),
+            account: self.account.clone(),
+            store: self.store.clone(),
+        }
     }
 
     /// Makes a function known. Its first environment is started by its first invocation.
     ///
     /// # Errors
     /// When a setting is out of range, the binary is missing, the concurrency cannot be reserved, or the name is taken.
-    pub async fn create_function(&self, config: FunctionConfig) -> Result<Function, FunctionError> {
+    pub async fn create_function(&self, mut config: FunctionConfig) -> Result<Function, FunctionError> {
         let name = config.name.clone();
+        let is_from_archive = self.registry.get(&name).is_some();
+        if !is_from_archive {
+            config.check_bootstrap()?;
+        }
+        // What a client has set meanwhile holds.
+        config.reserved_concurrency = self.settings.of(&name).reserved_concurrency.or(config.reserved_concurrency);
         if self.function(&name).is_some() {
             return Err(FunctionError::Exists { function: name });
         }
-        let host = Host { endpoint: self.endpoint.clone(), cloudwatch: self.cloudwatch.clone() };
+        let faults = self.store.faults().clone();
+        let host = Host { endpoint: self.endpoint.clone(), cloudwatch: self.cloudwatch.clone(), faults };
         let (account, clock, log_dir) = (self.account.clone(), self.store.clock().clone(), self.log_dir());
         let creating = tokio::task::spawn_blocking(move || Function::create(config, host, account, clock, &log_dir));
-        let created = creating.await.map_err(std::io::Error::other);
+        let created = creating.await.map_err(io::Error::other);
         let function = created.map_err(|source| FunctionError::Log { function: name.clone(), source })??;
         {
             let mut functions = self.functions();
-            if functions.iter().any(|other| other.config().name == name) {
+            if functions.iter().any(|other| other.name() == name) {
                 return Err(FunctionError::Exists { function: name });
             }
             functions.push(function.clone());
         }
         self.resume(&function).await;
+        self.events.wake();
         Ok(function)
     }
 
     /// The function of this name.
     pub fn function(&self, name: &str) -> Option<Function> {
-        self.functions().iter().find(|function| function.config().name == name).cloned()
+        self.functions().iter().find(|function| function.name() == name).cloned()
     }
 
     /// The directory with a log file per function.
@@ -156,11 +245,11 @@ impl Lambda {
             return Err(MappingError::Exists { mapping: name });
         }
         let (account, timeout, stream_arn) = (self.account.clone(), mapping.timeout, stream.arn());
-        let (s3, clock) = (self.s3.clone(), self.store.clock().clone());
+        let (sinks, clock) = (self.sinks.clone(), self.store.clock().clone());
         let took = Arc::default();
         let faults = self.store.faults().clone();
         let caller = target::Caller { target, account, name, timeout, stream_arn, clock: clock.clone(), took, faults };
-        let handle = Mapping::start(poller::Plan { mapping, caller, filters, s3, clock }, stream, checkpoints);
+        let handle = Mapping::start(poller::Plan { mapping, caller, filters, sinks, clock }, stream, checkpoints);
         mappings.push(handle.clone());
         Ok(handle)
     }
@@ -179,7 +268,7 @@ impl Lambda {
             }
             Ok(checkpoints)
         });
-        let opened = opening.await.map_err(std::io::Error::other).flatten();
+        let opened = opening.await.map_err(io::Error::other).flatten();
         opened.map_err(|source| MappingError::Checkpoints { mapping: mapping.name.clone(), source })
     }
 
@@ -198,8 +287,16 @@ impl Lambda {
         metrics::metrics(self)
     }
 
-    /// Stops all mappings after their invocations in flight, then ends all environments.
+    /// Stops all mappings and asynchronous events after their invocations in flight, then ends all environments.
     pub async fn stop(&self) {
+        self.stop.cancel();
+        let runner = self.runner.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Err(error)) = match runner {
+            Some(runner) => Some(runner.await),
+            None => None,
+        } {
+            tracing::error!(%error, "asynchronous events did not end well");
+        }
         let mappings = self.running();
         futures::future::join_all(mappings.iter().map(Mapping::stop)).await;
         let functions = self.functions().clone();
@@ -207,16 +304,17 @@ impl Lambda {
     }
 
     fn mappings(&self) -> MutexGuard<'_, Vec<Mapping>> {
-        self.mappings.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.mappings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn functions(&self) -> MutexGuard<'_, Vec<Function>> {
-        self.functions.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.functions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Lambda {
     fn drop(&mut self) {
+        self.stop.cancel();
         self.mappings().iter().for_each(Mapping::cancel);
     }
 }

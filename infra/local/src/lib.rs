@@ -1,7 +1,8 @@
 //! The local cloud, and the whole pipeline on it.
 //!
 //! The local cloud is the AWS services that the pipeline uses, on one loopback port, durable and with their limits:
-//! [`cloud`] starts it, [`kinesis`], [`firehose`], [`s3`], [`glue`], [`athena`], [`lambda`] and [`cloudwatch`] are its services.
+//! [`cloud`] starts it, [`kinesis`], [`firehose`], [`s3`], [`glue`], [`athena`], [`lambda`], [`sqs`], [`sns`] and
+//! [`cloudwatch`] are its services.
 //! [`limits`] says how near each of their limits is, [`faults`] makes them fail. [`pipeline`] runs every stage on it. The
 //! `millrace` command is [`cli`] (what is typed), [`demo`], [`up`], [`ask`], [`audit`], and the `command` of [`faults`] and
 //! of [`limits`].
@@ -22,6 +23,7 @@ pub mod demo;
 pub mod faults;
 pub mod firehose;
 pub mod glue;
+mod journal;
 pub mod kinesis;
 pub mod lambda;
 pub mod limits;
@@ -32,6 +34,8 @@ pub mod progress;
 pub mod s3;
 mod server;
 pub mod signature;
+pub mod sns;
+pub mod sqs;
 pub mod tls;
 pub mod up;
 pub mod vault;

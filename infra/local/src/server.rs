@@ -1,7 +1,7 @@
 //! The one door of the local cloud: HTTP/1.1 and HTTP/2, plain and with TLS, each request handed to its service.
 //!
-//! The JSON services are told by `X-Amz-Target`, and Kinesis speaks CBOR too; Lambda is told by its paths; whatever
-//! has neither is S3. Any credentials are taken, unless signatures are to be checked. Connections, bodies, the bytes of all bodies together and the time for
+//! The JSON services are told by `X-Amz-Target`, and Kinesis speaks CBOR too; Lambda is told by its paths, the query
+//! protocol by its content type; whatever has neither is S3. Any credentials are taken, unless signatures are to be checked. Connections, bodies, the bytes of all bodies together and the time for
 //! each are bounded.
 
 use std::sync::Arc;
@@ -28,6 +28,8 @@ use crate::glue::Glue;
 use crate::kinesis::{self, Answer, Kinesis, Subscription};
 use crate::lambda::{Lambda, api};
 use crate::s3::S3;
+use crate::sns::Sns;
+use crate::sqs::{self, Sqs};
 use crate::vault::Vault;
 use crate::wire::{self, Protocol, ServiceError};
 
@@ -35,6 +37,7 @@ mod admin;
 mod faults;
 mod guard;
 mod listen;
+mod query;
 mod sts;
 
 use faults::Called;
@@ -75,6 +78,8 @@ pub(crate) struct Services {
     pub(crate) s3: S3,
     pub(crate) lambda: Lambda,
     pub(crate) vault: Vault,
+    pub(crate) sqs: Sqs,
+    pub(crate) sns: Sns,
     pub(crate) cloudwatch: CloudWatch,
     pub(crate) sampler: Sampler,
 }
@@ -122,8 +127,8 @@ impl Door {
                 let called = Called::of_lambda(request.method(), path);
                 return self.answer_or_strike(Some(called), request, |door, request| door.answer_lambda(request)).await;
             }
-            if sts::is_query(request.method(), path, request.headers()) {
-                return Ok(self.answer_sts(request).await);
+            if query::is_query(request.method(), path, request.headers()) {
+                return self.answer_query(request).await;
             }
             let called = Called::of_s3(&request);
             return self.answer_or_strike(Some(called), request, |door, request| door.answer_s3(request)).await;
@@ -144,22 +149,17 @@ impl Door {
         F: Future<Output = Response<Body>>,
     {
         let Some(called) = called else { return Ok(answer(self, request).await) };
-        let kinesis = &self.services.kinesis;
-        match kinesis.faults().strike(called.service, &called.operation, kinesis.store().clock().now_ms()) {
-            Fate::Answer => Ok(answer(self, request).await),
+        match self.fate(&called) {
             Fate::Throttle => Ok(refuse(&called, called.throttled(), request).await),
             Fate::Fail => Ok(refuse(&called, called.failed(), request).await),
-            Fate::Delay(delay) => {
-                let answer = answer(self, request).await;
-                sleep(delay).await;
-                Ok(answer)
-            }
-            Fate::Hang => std::future::pending().await,
-            Fate::Cut => {
-                answer(self, request).await;
-                Err(Cut)
-            }
+            fate => carry_out(fate, answer(self, request)).await,
         }
+    }
+
+    /// What becomes of a call.
+    fn fate(&self, called: &Called) -> Fate {
+        let kinesis = &self.services.kinesis;
+        kinesis.faults().strike(called.service, &called.operation, kinesis.store().clock().now_ms())
     }
 
     async fn answer_admin(&self, request: Request<Incoming>) -> Response<Body> {
@@ -188,7 +188,9 @@ impl Door {
             Err(error) => response(Err(error), protocol, content_type),
         };
         if target.starts_with(cloudwatch::TARGET) {
-            add_older_code(response.headers_mut());
+            add_older_code(response.headers_mut(), |code| Some(code.trim_end_matches("Exception").to_owned()));
+        } else if target.starts_with(sqs::TARGET) {
+            add_older_code(response.headers_mut(), |code| sqs::older_code(code).map(str::to_owned));
         }
         response
     }
@@ -229,6 +231,7 @@ impl Door {
             Some(("secretsmanager", operation)) => services.vault.call_secrets(operation, body).await,
             Some(("AmazonSSM", operation)) => services.vault.call_parameters(operation, body).await,
             Some(("AmazonAthena", operation)) => services.athena.call(operation, body).await,
+            Some((sqs::TARGET, operation)) => services.sqs.call(operation, body).await,
             Some((service, operation)) => Err(ServiceError::not_here(service, operation)),
             None => Err(ServiceError::client("UnknownOperationException", "X-Amz-Target names no service")),
         }
@@ -236,21 +239,26 @@ impl Door {
 
     /// Reads a body of bounded size, within the room that all bodies share.
     async fn body(&self, body: Incoming) -> Result<(SemaphorePermit<'_>, Bytes), ServiceError> {
+        self.body_up_to(body, JSON_BODY_BYTES_MAX).await
+    }
+
+    async fn body_up_to(&self, body: Incoming, most: usize) -> Result<(SemaphorePermit<'_>, Bytes), ServiceError> {
         let size = body.size_hint();
         let announced = usize::try_from(size.lower()).unwrap_or(usize::MAX);
-        if announced > JSON_BODY_BYTES_MAX {
-            return Err(body_too_large());
+        if announced > most {
+            return Err(body_too_large(most));
         }
         // A body that does not say its length may have all that is allowed.
-        let bytes = if size.exact().is_some() { announced } else { JSON_BODY_BYTES_MAX };
+        let bytes = if size.exact().is_some() { announced } else { most };
         let kib = u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX);
         let room = self.body_kib.acquire_many(kib).await.expect("the semaphore is never closed");
-        Ok((room, read_body(body).await?))
+        Ok((room, read_body(body, most).await?))
     }
 
     async fn answer_lambda(&self, request: Request<Incoming>) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        match self.body(body).await {
+        let most = api::body_bytes_max(&parts.method, parts.uri.path()).unwrap_or(JSON_BODY_BYTES_MAX);
+        match self.body_up_to(body, most).await {
             Ok((_room, body)) => {
                 if let Err(refusal) = self.guard.admit(guard::LAMBDA, (&parts).into(), Some(&body), clock::now_ms()) {
                     let error = ServiceError { status: 403, ..guard::json_error(&refusal) };
@@ -260,17 +268,6 @@ impl Door {
                 let answer = self.services.lambda.handle(&parts.method, path, &parts.headers, body).await;
                 answer.map(|body| body.map_err(|never| match never {}).boxed_unsync())
             }
-            Err(error) => response(Err(error), Protocol::Json, None),
-        }
-    }
-
-    async fn answer_sts(&self, request: Request<Incoming>) -> Response<Body> {
-        let (parts, body) = request.into_parts();
-        match self.body(body).await {
-            Ok((_room, body)) => match self.guard.admit(guard::STS, (&parts).into(), Some(&body), clock::now_ms()) {
-                Ok(_checked) => sts::answer(&body),
-                Err(refusal) => sts::refused(&refusal),
-            },
             Err(error) => response(Err(error), Protocol::Json, None),
         }
     }
@@ -292,11 +289,28 @@ impl Door {
     }
 }
 
+/// Answers a call that is not refused, as its fate is.
+async fn carry_out(fate: Fate, answer: impl Future<Output = Response<Body>>) -> Result<Response<Body>, Cut> {
+    match fate {
+        Fate::Answer | Fate::Throttle | Fate::Fail => Ok(answer.await),
+        Fate::Delay(delay) => {
+            let answer = answer.await;
+            sleep(delay).await;
+            Ok(answer)
+        }
+        Fate::Hang => std::future::pending().await,
+        Fate::Cut => {
+            answer.await;
+            Err(Cut)
+        }
+    }
+}
+
 /// A refusal that was asked for, in the words and the form of the service.
 async fn refuse(called: &Called, error: ServiceError, request: Request<Incoming>) -> Response<Body> {
     let content_type = request.headers().get(header::CONTENT_TYPE).cloned();
     // A request that is not read to its end would take its connection with it.
-    let _read = read_body(request.into_body()).await;
+    let _read = read_body(request.into_body(), JSON_BODY_BYTES_MAX).await;
     if called.service != FaultService::S3 {
         return response(Err(error), protocol_of(content_type.as_ref()), content_type);
     }
@@ -329,10 +343,11 @@ fn rpc_response(mut response: Response<Body>) -> Response<Body> {
 }
 
 /// An error of a service that once spoke the query protocol: clients know it by its older name.
-fn add_older_code(headers: &mut HeaderMap) {
+fn add_older_code(headers: &mut HeaderMap, older: impl FnOnce(&str) -> Option<String>) {
     let Some(code) = headers.get("x-amzn-errortype").and_then(|code| code.to_str().ok()) else { return };
     let sender = if code.ends_with("Fault") { "Receiver" } else { "Sender" };
-    let older = format!("{};{sender}", code.trim_end_matches("Exception"));
+    let Some(older) = older(code) else { return };
+    let older = format!("{older};{sender}");
     if let Ok(older) = HeaderValue::from_str(&older) {
         headers.insert("x-amzn-query-error", older);
     }
@@ -345,10 +360,10 @@ fn protocol_of(content_type: Option<&HeaderValue>) -> Protocol {
     if is_cbor { Protocol::Cbor } else { Protocol::Json }
 }
 
-async fn read_body(body: Incoming) -> Result<Bytes, ServiceError> {
-    match timeout(READ_TIMEOUT, Limited::new(body, JSON_BODY_BYTES_MAX).collect()).await {
+async fn read_body(body: Incoming, most: usize) -> Result<Bytes, ServiceError> {
+    match timeout(READ_TIMEOUT, Limited::new(body, most).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(body_too_large()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(body_too_large(most)),
         Ok(Err(error)) => Err(ServiceError::client("SerializationException", format!("The body broke off: {error}"))),
         Err(_elapsed) => Err(ServiceError {
             status: 408,
@@ -358,8 +373,8 @@ async fn read_body(body: Incoming) -> Result<Bytes, ServiceError> {
     }
 }
 
-fn body_too_large() -> ServiceError {
-    let message = format!("The body is over {JSON_BODY_BYTES_MAX} bytes.");
+fn body_too_large(most: usize) -> ServiceError {
+    let message = format!("The body is over {most} bytes.");
     ServiceError { status: 413, code: "RequestEntityTooLargeException", message }
 }
 

@@ -69,6 +69,10 @@ pub enum FaultService {
     Athena,
     /// Lambda's API: `Invoke` and the rest.
     Lambda,
+    /// SQS, over HTTP. SNS and Lambda send from within.
+    Sqs,
+    /// SNS, over HTTP. Lambda publishes from within.
+    Sns,
 }
 
 /// When what fails how.

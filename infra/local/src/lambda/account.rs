@@ -57,16 +57,16 @@ pub struct NotReservable {
 #[derive(Debug)]
 struct Usage {
     limit: usize,
-    /// By function.
-    reserved: BTreeMap<String, Bulkhead>,
-    unreserved_in_use: usize,
+    /// By function: those that run, and those that have reserved.
+    functions: BTreeMap<String, Share>,
     /// All that are in use, and those that no function has reserved.
     levels: Levels,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Bulkhead {
-    limit: usize,
+struct Share {
+    /// What the function has reserved, if it has.
+    limit: Option<usize>,
     in_use: usize,
     level: Level,
 }
@@ -93,62 +93,73 @@ pub(super) struct ConcurrencyUse {
 
 impl Usage {
     fn unreserved_limit(&self) -> usize {
-        let reserved: usize = self.reserved.values().map(|bulkhead| bulkhead.limit).sum();
+        let reserved: usize = self.functions.values().filter_map(|share| share.limit).sum();
         self.limit.saturating_sub(reserved)
     }
 
+    fn unreserved_in_use(&self) -> usize {
+        self.functions.values().filter(|share| share.limit.is_none()).map(|share| share.in_use).sum()
+    }
+
     fn reserve(&mut self, function: &str, asked: usize) -> Result<(), NotReservable> {
-        let others = self.reserved.iter().filter(|(name, _)| *name != function);
-        let others: usize = others.map(|(_, bulkhead)| bulkhead.limit).sum();
-        if others + asked + UNRESERVED_MIN > self.limit {
+        let others = self.functions.iter().filter(|(name, _)| *name != function);
+        let others: usize = others.filter_map(|(_, share)| share.limit).sum();
+        if others.saturating_add(asked).saturating_add(UNRESERVED_MIN) > self.limit {
             return Err(NotReservable { asked, limit: self.limit });
         }
-        self.reserved.entry(function.to_owned()).or_default().limit = asked;
+        self.functions.entry(function.to_owned()).or_default().limit = Some(asked);
         Ok(())
     }
 
-    /// Takes one; the answer says whether it came from the function's own.
-    fn take(&mut self, function: &str) -> Result<bool, Throttle> {
-        let unreserved_limit = self.unreserved_limit();
-        match self.reserved.get_mut(function) {
-            Some(bulkhead) if bulkhead.in_use < bulkhead.limit => {
-                bulkhead.in_use += 1;
-                Ok(true)
-            }
-            Some(_) => Err(Throttle::Reserved),
-            None if self.unreserved_in_use < unreserved_limit => {
-                self.unreserved_in_use += 1;
-                Ok(false)
-            }
-            None => Err(Throttle::Account),
+    /// What runs of the function counts as unreserved from here on.
+    fn release(&mut self, function: &str) {
+        if let Some(share) = self.functions.get_mut(function) {
+            share.limit = None;
         }
+        self.functions.retain(|_, share| share.limit.is_some() || share.in_use > 0);
     }
 
-    fn give_back(&mut self, function: &str, is_reserved: bool) {
-        if !is_reserved {
-            self.unreserved_in_use -= 1;
-        } else if let Some(bulkhead) = self.reserved.get_mut(function) {
-            bulkhead.in_use -= 1;
+    fn take(&mut self, function: &str) -> Result<(), Throttle> {
+        let has_unreserved = self.unreserved_in_use() < self.unreserved_limit();
+        match self.functions.get_mut(function) {
+            Some(Share { limit: Some(limit), in_use, .. }) if *in_use < *limit => *in_use += 1,
+            Some(Share { limit: Some(_), .. }) => return Err(Throttle::Reserved),
+            Some(_) | None if !has_unreserved => return Err(Throttle::Account),
+            Some(share) => share.in_use += 1,
+            None => {
+                let share = Share { limit: None, in_use: 1, level: Level::default() };
+                self.functions.insert(function.to_owned(), share);
+            }
         }
+        Ok(())
     }
 
-    fn in_use(&self) -> usize {
-        self.reserved.values().map(|bulkhead| bulkhead.in_use).sum::<usize>() + self.unreserved_in_use
+    fn give_back(&mut self, function: &str) {
+        let Some(share) = self.functions.get_mut(function) else { return };
+        share.in_use = share.in_use.saturating_sub(1);
+        if share.in_use == 0 && share.limit.is_none() {
+            self.functions.remove(function);
+        }
     }
 
     /// Notes what is in use after a change.
     fn note(&mut self, function: &str, now_ms: i64) {
-        let (all, unreserved) = (self.in_use(), self.unreserved_in_use);
+        let all = self.functions.values().map(|share| share.in_use).sum();
+        let unreserved = self.unreserved_in_use();
         self.levels.all.set(all, now_ms);
         self.levels.unreserved.set(unreserved, now_ms);
-        if let Some(bulkhead) = self.reserved.get_mut(function) {
-            bulkhead.level.set(bulkhead.in_use, now_ms);
+        if let Some(share) = self.functions.get_mut(function) {
+            share.level.set(share.in_use, now_ms);
         }
+    }
+
+    fn reserved(&self, function: &str) -> Option<usize> {
+        self.functions.get(function)?.limit
     }
 
     /// What a function may have at most.
     fn ceiling(&self, function: &str) -> usize {
-        self.reserved.get(function).map_or_else(|| self.unreserved_limit(), |bulkhead| bulkhead.limit)
+        self.reserved(function).unwrap_or_else(|| self.unreserved_limit())
     }
 }
 
@@ -165,14 +176,12 @@ pub(super) struct Account {
 pub(super) struct Permit {
     account: Account,
     function: String,
-    is_reserved: bool,
 }
 
 impl Account {
     /// An account with this many concurrent invocations, at least one.
     pub(super) fn new(limit: usize, clock: Clock) -> Self {
-        let (reserved, levels) = (BTreeMap::new(), Levels::default());
-        let usage = Usage { limit: limit.max(1), reserved, unreserved_in_use: 0, levels };
+        let usage = Usage { limit: limit.max(1), functions: BTreeMap::new(), levels: Levels::default() };
         Self { usage: Arc::new(Mutex::new(usage)), clock }
     }
 
@@ -181,14 +190,24 @@ impl Account {
         self.usage().reserve(function, asked)
     }
 
+    /// Gives back what a function had set apart, if it had.
+    pub(super) fn release(&self, function: &str) {
+        self.usage().release(function);
+    }
+
+    /// What a function has set apart.
+    pub(super) fn reserved(&self, function: &str) -> Option<usize> {
+        self.usage().reserved(function)
+    }
+
     /// Takes one for an invocation of a function.
     pub(super) fn take(&self, function: &str) -> Result<Permit, Throttle> {
         let mut usage = self.usage();
         let taken = usage.take(function);
         usage.note(function, self.clock.now_ms());
         usage.levels.throttled += u64::from(taken.is_err());
-        let is_reserved = taken?;
-        Ok(Permit { account: self.clone(), function: function.to_owned(), is_reserved })
+        taken?;
+        Ok(Permit { account: self.clone(), function: function.to_owned() })
     }
 
     /// Synchronous requests a second that a function may have.
@@ -199,14 +218,12 @@ impl Account {
     /// What is in use, and was at most.
     pub(super) fn read(&self) -> ConcurrencyUse {
         let (usage, now_ms) = (self.usage(), self.clock.now_ms());
-        let reserved = usage.reserved.iter();
+        let reserved = usage.functions.iter().filter_map(|(name, share)| Some((name, share.limit?, share.level)));
         ConcurrencyUse {
             account: (count(usage.limit), usage.levels.all.read(now_ms)),
             unreserved: (count(usage.unreserved_limit()), usage.levels.unreserved.read(now_ms)),
             throttled: usage.levels.throttled,
-            reserved: reserved
-                .map(|(name, bulkhead)| (name.clone(), count(bulkhead.limit), bulkhead.level.read(now_ms)))
-                .collect(),
+            reserved: reserved.map(|(name, limit, level)| (name.clone(), count(limit), level.read(now_ms))).collect(),
         }
     }
 
@@ -218,7 +235,7 @@ impl Account {
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut usage = self.account.usage();
-        usage.give_back(&self.function, self.is_reserved);
+        usage.give_back(&self.function);
         usage.note(&self.function, self.account.clock.now_ms());
     }
 }
@@ -296,6 +313,21 @@ mod tests {
         account.reserve("c", 1).unwrap();
         account.reserve("c", 0).unwrap();
         assert_eq!(account.take("c").unwrap_err(), Throttle::Reserved, "a reservation of 0 is an off switch");
+    }
+
+    #[test]
+    fn reservations_may_change_while_invocations_run() {
+        let account = Account::new(102, Clock::standing_at(0));
+        let first = account.take("f").unwrap();
+        account.reserve("f", 1).unwrap();
+        assert_eq!(account.take("f").unwrap_err(), Throttle::Reserved, "what runs counts as the function's own");
+        assert_eq!(account.read().unreserved, (101, Reading { now: 1, peak: 1 }));
+        account.release("f");
+        assert_eq!((account.reserved("f"), account.requests_per_s("f")), (None, 1_020));
+        let _second = account.take("f").unwrap();
+        drop(first);
+        assert_eq!(account.read().account.1.now, 1);
+        account.reserve("f", usize::MAX).unwrap_err();
     }
 
     proptest! {

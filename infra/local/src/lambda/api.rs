@@ -1,57 +1,28 @@
-//! Lambda's REST API: `Invoke`, event source mappings, and the look-ups that clients make beside them.
-//!
-//! Asynchronous events wait in memory, not on disk: those that have not run are lost with the process.
-
-use std::sync::Arc;
-use std::time::Duration;
+//! Lambda's REST API: which operation a request is, `Invoke`, and refusals as the service writes them.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
 use serde::Serialize;
-use tokio::sync::Semaphore;
+use url::form_urlencoded;
 use uuid::Uuid;
 
-use super::function::{Call, Function, FunctionConfig, InvokeError, VERSION, function_arn};
+use super::events::AcceptError;
+use super::function::{Call, Function, InvokeError, VERSION, function_arn};
 use super::{Lambda, PAYLOAD_BYTES_MAX};
 use crate::faults::FunctionFate;
 
+pub(super) mod functions;
 pub(super) mod mappings;
+mod settings;
 
 /// An asynchronous event's payload: 1 MB.
 const EVENT_BYTES_MAX: usize = 1_024 * 1_024;
-/// Asynchronous events that wait or run.
-pub(super) const EVENTS_MAX: usize = 10_000;
-/// How often an asynchronous event is tried after it failed, and after what pauses.
-const EVENT_RETRY_PAUSES: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(120)];
-/// Throttled events are tried again after pauses that double from the one to the other, for six hours in all.
-const THROTTLE_PAUSE_MIN: Duration = Duration::from_secs(1);
-const THROTTLE_PAUSE_MAX: Duration = Duration::from_secs(300);
-const EVENT_AGE_MAX: Duration = Duration::from_secs(21_600);
-
-const PREFIX: &str = "/2015-03-31/";
 const FUNCTION_ERROR: HeaderName = HeaderName::from_static("x-amz-function-error");
 const EXECUTED_VERSION: HeaderName = HeaderName::from_static("x-amz-executed-version");
 const LOG_RESULT: HeaderName = HeaderName::from_static("x-amz-log-result");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
-
-/// Room for asynchronous events.
-#[derive(Debug, Clone)]
-pub(super) struct Events(Arc<Semaphore>);
-
-impl Events {
-    /// How many wait or run.
-    pub(super) fn waiting(&self) -> usize {
-        EVENTS_MAX.saturating_sub(self.0.available_permits())
-    }
-}
-
-impl Default for Events {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(EVENTS_MAX)))
-    }
-}
 
 /// The versions of the API that its paths begin with; one of its operations is in each.
 const VERSIONS: [&str; 16] = [
@@ -101,21 +72,62 @@ struct RefusalBody<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Route<'a> {
     Invoke(&'a str),
-    GetFunction(&'a str),
+    CreateFunction,
     ListFunctions,
+    GetFunction(&'a str),
+    GetFunctionConfiguration(&'a str),
+    UpdateFunctionCode(&'a str),
+    UpdateFunctionConfiguration(&'a str),
+    DeleteFunction(&'a str),
+    PutConcurrency(&'a str),
+    GetConcurrency(&'a str),
+    DeleteConcurrency(&'a str),
+    PutEventInvoke(&'a str),
+    UpdateEventInvoke(&'a str),
+    GetEventInvoke(&'a str),
+    DeleteEventInvoke(&'a str),
+    ListEventInvokes(&'a str),
+    GetAccountSettings,
     Unknown,
 }
 
 impl<'a> Route<'a> {
     fn of(method: &Method, path: &'a str) -> Self {
-        let mut parts = path.strip_prefix(PREFIX).unwrap_or_default().trim_end_matches('/').split('/');
-        match (method, parts.next(), parts.next(), parts.next(), parts.next()) {
-            (&Method::POST, Some("functions"), Some(name), Some("invocations"), None) => Self::Invoke(name),
-            (&Method::GET, Some("functions"), Some(name), None, None) => Self::GetFunction(name),
-            (&Method::GET, Some("functions"), None, None, None) => Self::ListFunctions,
+        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        match (method.as_str(), parts.as_slice()) {
+            ("GET", ["2016-08-19", "account-settings"]) => Self::GetAccountSettings,
+            ("PUT", ["2017-10-31", "functions", name, "concurrency"]) => Self::PutConcurrency(name),
+            ("DELETE", ["2017-10-31", "functions", name, "concurrency"]) => Self::DeleteConcurrency(name),
+            ("GET", ["2019-09-30", "functions", name, "concurrency"]) => Self::GetConcurrency(name),
+            ("PUT", ["2019-09-25", "functions", name, "event-invoke-config"]) => Self::PutEventInvoke(name),
+            ("POST", ["2019-09-25", "functions", name, "event-invoke-config"]) => Self::UpdateEventInvoke(name),
+            ("GET", ["2019-09-25", "functions", name, "event-invoke-config"]) => Self::GetEventInvoke(name),
+            ("DELETE", ["2019-09-25", "functions", name, "event-invoke-config"]) => Self::DeleteEventInvoke(name),
+            ("GET", ["2019-09-25", "functions", name, "event-invoke-config", "list"]) => Self::ListEventInvokes(name),
+            (method, ["2015-03-31", "functions", rest @ ..]) => Self::of_functions(method, rest),
             _ => Self::Unknown,
         }
     }
+
+    fn of_functions(method: &str, rest: &[&'a str]) -> Self {
+        match (method, rest) {
+            ("POST", []) => Self::CreateFunction,
+            ("GET", []) => Self::ListFunctions,
+            ("GET", [name]) => Self::GetFunction(name),
+            ("DELETE", [name]) => Self::DeleteFunction(name),
+            ("GET", [name, "configuration"]) => Self::GetFunctionConfiguration(name),
+            ("PUT", [name, "configuration"]) => Self::UpdateFunctionConfiguration(name),
+            ("PUT", [name, "code"]) => Self::UpdateFunctionCode(name),
+            ("POST", [name, "invocations"]) => Self::Invoke(name),
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// The longest body of a request: one that may bring code is longer than the others.
+pub(crate) fn body_bytes_max(method: &Method, path: &str) -> Option<usize> {
+    let has_code = matches!(Route::of(method, path), Route::CreateFunction | Route::UpdateFunctionCode(_));
+    has_code.then_some(functions::CODE_BODY_BYTES_MAX)
 }
 
 impl Lambda {
@@ -132,29 +144,64 @@ impl Lambda {
             let answer = self.answer_mappings(route, query, &body).await;
             return with_id(answer.unwrap_or_else(|refusal| refusal.response()));
         }
-        let answer = match Route::of(method, path) {
+        let route = Route::of(method, path);
+        let answer = match check_qualifier(query) {
+            Ok(()) => self.answer(route, (method, path, query), headers, body).await,
+            Err(refusal) => Err(refusal),
+        };
+        with_id(answer.unwrap_or_else(|refusal| refusal.response()))
+    }
+
+    async fn answer(
+        &self,
+        route: Route<'_>,
+        (method, path, query): (&Method, &str, &str),
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<Response<Full<Bytes>>, Refusal> {
+        let ok = |value: serde_json::Value| json(StatusCode::OK, &value);
+        match route {
             Route::Invoke(name) => self.invoke(name, headers, body).await,
-            Route::GetFunction(name) => self.named(name).map(|function| {
-                let configuration = description(function.config());
-                json(StatusCode::OK, &serde_json::json!({ "Configuration": configuration }))
-            }),
-            Route::ListFunctions => {
-                let functions: Vec<_> =
-                    self.functions().iter().map(|function| description(function.config())).collect();
-                Ok(json(StatusCode::OK, &serde_json::json!({ "Functions": functions })))
+            Route::CreateFunction => {
+                let made = self.create_from_archive(&body).await?;
+                Ok(json(StatusCode::CREATED, &made))
             }
+            Route::ListFunctions => Ok(ok(self.list_functions(query))),
+            Route::GetFunction(name) => self.get_function(name).map(ok),
+            Route::GetFunctionConfiguration(name) => self.named(name).map(|function| ok(self.description(&function))),
+            Route::UpdateFunctionCode(name) => self.update_code(name, &body).await.map(ok),
+            Route::UpdateFunctionConfiguration(name) => self.update_configuration(name, &body).await.map(ok),
+            Route::DeleteFunction(name) => {
+                self.delete_function(name).await?;
+                Ok(empty(StatusCode::NO_CONTENT))
+            }
+            Route::PutConcurrency(name) => self.put_concurrency(name, &body).await.map(ok),
+            Route::GetConcurrency(name) => self.get_concurrency(name).map(ok),
+            Route::DeleteConcurrency(name) => {
+                self.delete_concurrency(name).await?;
+                Ok(empty(StatusCode::NO_CONTENT))
+            }
+            Route::PutEventInvoke(name) => self.set_event_invoke(name, &body, false).await.map(ok),
+            Route::UpdateEventInvoke(name) => self.set_event_invoke(name, &body, true).await.map(ok),
+            Route::GetEventInvoke(name) => self.get_event_invoke(name).map(ok),
+            Route::DeleteEventInvoke(name) => {
+                self.delete_event_invoke(name).await?;
+                Ok(empty(StatusCode::NO_CONTENT))
+            }
+            Route::ListEventInvokes(name) => self.list_event_invokes(name).map(ok),
+            Route::GetAccountSettings => Ok(ok(self.account_settings())),
             Route::Unknown => Err(Refusal {
                 status: StatusCode::NOT_FOUND,
                 code: "UnknownOperationException",
                 message: format!("Lambda {method} {path} is not implemented by the Millrace local cloud"),
                 reason: None,
             }),
-        };
-        with_id(answer.unwrap_or_else(|refusal| refusal.response()))
+        }
     }
 
     async fn invoke(&self, name: &str, headers: &HeaderMap, payload: Bytes) -> Result<Response<Full<Bytes>>, Refusal> {
         let function = self.named(name)?;
+        self.check_is_active(&function)?;
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let kind = header("x-amz-invocation-type").unwrap_or("RequestResponse");
         let payload = if payload.is_empty() { Bytes::from_static(b"{}") } else { payload };
@@ -170,8 +217,8 @@ impl Lambda {
         let client_context = headers.get("x-amz-client-context").cloned();
         match kind {
             "RequestResponse" => {
-                let fate = self.strike(name);
-                let call = Call { payload, is_request: true, wants_log, client_context, fate };
+                let fate = self.strike(function.name());
+                let call = Call { payload, is_request: true, wants_log, client_context, fate, ..Call::default() };
                 let invoked = function.invoke(call).await;
                 let invoked = invoked.map_err(|error| Refusal::of(&error))?;
                 let mut response = Response::new(Full::new(invoked.payload));
@@ -189,8 +236,10 @@ impl Lambda {
                 Ok(response)
             }
             "Event" => {
-                self.accept(function, Call { payload, client_context, ..Call::default() })?;
-                Ok(empty(StatusCode::ACCEPTED))
+                let id = self.accept(&function, &payload).await?;
+                let mut response = empty(StatusCode::ACCEPTED);
+                response.headers_mut().extend(HeaderValue::from_str(&id).ok().map(|id| (REQUEST_ID, id)));
+                Ok(response)
             }
             "DryRun" => Ok(empty(StatusCode::NO_CONTENT)),
             other => {
@@ -204,16 +253,17 @@ impl Lambda {
         self.store.faults().strike_function(function, self.store.clock().now_ms())
     }
 
-    /// Takes an asynchronous event, to be run in the background.
-    fn accept(&self, function: Function, call: Call) -> Result<(), Refusal> {
-        let Ok(permit) = Arc::clone(&self.events.0).try_acquire_owned() else {
-            return Err(Refusal::throttled("CallerRateLimitExceeded"));
-        };
-        tokio::spawn(async move {
-            let _while_it_waits = permit;
-            run_event(function, call).await;
-        });
-        Ok(())
+    /// Takes an asynchronous event, to be run in the background: on disk when this returns its id.
+    async fn accept(&self, function: &Function, payload: &Bytes) -> Result<String, Refusal> {
+        // JSON is text.
+        let payload = String::from_utf8_lossy(payload).into();
+        self.events.accept(function.name(), payload).await.map_err(|error| match error {
+            AcceptError::Full => Refusal::throttled("CallerRateLimitExceeded"),
+            AcceptError::Disk(error) => {
+                tracing::error!(%error, function = function.name(), "an asynchronous event was not accepted");
+                Refusal::service(format!("The event is not accepted: {error}"))
+            }
+        })
     }
 
     /// A function by its name, its ARN or a part of it, with `$LATEST` or without a version.
@@ -244,42 +294,36 @@ fn with_id(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
     response
 }
 
-/// Runs an asynchronous event: twice more after errors of the function, for six hours while it is throttled.
-async fn run_event(function: Function, call: Call) {
-    let begun = tokio::time::Instant::now();
-    let mut failures = EVENT_RETRY_PAUSES.iter();
-    let mut throttle_pause = THROTTLE_PAUSE_MIN;
-    let name = function.config().name.as_str();
-    while begun.elapsed() < EVENT_AGE_MAX {
-        let pause = match function.invoke(call.clone()).await {
-            Ok(invoked) if !invoked.is_error => return,
-            Ok(invoked) => match failures.next() {
-                Some(pause) => *pause,
-                None => {
-                    tracing::error!(function = name, request_id = invoked.request_id, "gave up an asynchronous event");
-                    return;
-                }
-            },
-            Err(InvokeError::Stopped) => return,
-            Err(error @ (InvokeError::Throttled(_) | InvokeError::TooLarge { .. } | InvokeError::Start { .. })) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    function = name,
-                    "an asynchronous event waits"
-                );
-                let pause = throttle_pause;
-                throttle_pause = (throttle_pause * 2).min(THROTTLE_PAUSE_MAX);
-                pause
-            }
-        };
-        tokio::time::sleep(pause).await;
+/// The only version that there is.
+fn check_qualifier(query: &str) -> Result<(), Refusal> {
+    let qualifier = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "Qualifier");
+    match qualifier {
+        Some((_, qualifier)) if qualifier != VERSION => Err(Refusal {
+            status: StatusCode::NOT_FOUND,
+            ..Refusal::client(
+                "ResourceNotFoundException",
+                format!("Function not found: there is no version {qualifier}"),
+            )
+        }),
+        Some(_) | None => Ok(()),
     }
-    tracing::error!(function = name, "gave up an asynchronous event that was too old");
 }
 
 impl Refusal {
     fn client(code: &'static str, message: impl Into<String>) -> Self {
         Self { status: StatusCode::BAD_REQUEST, code, message: message.into(), reason: None }
+    }
+
+    fn invalid(message: impl Into<String>) -> Self {
+        Self::client("InvalidParameterValueException", message)
+    }
+
+    fn conflict(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::CONFLICT, ..Self::client("ResourceConflictException", message) }
+    }
+
+    fn service(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::INTERNAL_SERVER_ERROR, ..Self::client("ServiceException", message) }
     }
 
     fn throttled(reason: &'static str) -> Self {
@@ -297,12 +341,7 @@ impl Refusal {
             InvokeError::TooLarge { bytes } => too_large(*bytes, PAYLOAD_BYTES_MAX),
             InvokeError::Start { .. } | InvokeError::Stopped => {
                 tracing::error!(error = error as &dyn std::error::Error, "a function could not be invoked");
-                Self {
-                    status: StatusCode::INTERNAL_SERVER_ERROR,
-                    code: "ServiceException",
-                    message: error.to_string(),
-                    reason: None,
-                }
+                Self::service(error.to_string())
             }
         }
     }
@@ -318,22 +357,6 @@ impl Refusal {
 fn too_large(bytes: usize, limit: usize) -> Refusal {
     let message = format!("{bytes} byte payload is too large for the invocation type (limit {limit} bytes)");
     Refusal { status: StatusCode::PAYLOAD_TOO_LARGE, code: "RequestTooLargeException", message, reason: None }
-}
-
-fn description(config: &FunctionConfig) -> serde_json::Value {
-    serde_json::json!({
-        "FunctionName": config.name,
-        "FunctionArn": config.arn(),
-        "Runtime": "provided.al2023",
-        "Handler": config.handler,
-        "MemorySize": config.memory_mb,
-        "Timeout": config.timeout.as_secs(),
-        "Version": VERSION,
-        "State": "Active",
-        "LastUpdateStatus": "Successful",
-        "PackageType": "Zip",
-        "Environment": { "Variables": config.environment },
-    })
 }
 
 fn json(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {

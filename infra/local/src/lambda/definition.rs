@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::destination::{Destination, DestinationError, Use};
 use super::event_source::{EventSourceMapping, MappingError, StartingPosition};
-use super::{OnFailure, OnFailureError};
 use crate::data_dir::replace_file;
 
 /// What means "no limit" in the service's numbers.
@@ -61,12 +61,12 @@ pub(super) struct Settings {
 #[serde(rename_all = "PascalCase")]
 pub(super) struct DestinationConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    on_failure: Option<Destination>,
+    on_failure: Option<Named>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Destination {
+struct Named {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     destination: Option<String>,
 }
@@ -113,7 +113,7 @@ pub(super) enum DefinitionError {
     #[error("{name} must be {range}")]
     Value { name: &'static str, range: &'static str },
     #[error(transparent)]
-    OnFailure(#[from] OnFailureError),
+    Destination(#[from] DestinationError),
     #[error(transparent)]
     Mapping(#[from] MappingError),
 }
@@ -151,7 +151,7 @@ impl Definition {
         mapping.report_batch_item_failures = !types.is_empty();
         let destination = settings.destination_config.as_ref().and_then(|config| config.on_failure.as_ref());
         let arn = destination.and_then(|destination| destination.destination.as_deref()).filter(|arn| !arn.is_empty());
-        mapping.on_failure = arn.map(OnFailure::from_arn).transpose()?;
+        mapping.on_failure = arn.map(|arn| Destination::for_use(arn, Use::Batches)).transpose()?;
         let filters = settings.filter_criteria.as_ref().map(|criteria| criteria.filters.as_slice()).unwrap_or_default();
         mapping.filters = filters.iter().map(|filter| filter.pattern.clone()).collect();
         mapping.check()?;
@@ -219,7 +219,7 @@ mod tests {
             (mapping.maximum_retry_attempts, mapping.maximum_record_age),
             (Some(0), Some(Duration::from_secs(60)))
         );
-        assert_eq!(mapping.on_failure, Some(OnFailure::S3 { bucket: "dead".to_owned() }));
+        assert_eq!(mapping.on_failure, Some(Destination::Bucket { bucket: "dead".to_owned() }));
         assert!(mapping.bisect_batch_on_function_error && mapping.report_batch_item_failures);
         assert_eq!(mapping.filters, [r#"{"data":{"a":[1]}}"#]);
         let later = Settings { batch_size: Some(9), ..Settings::default() };
@@ -233,7 +233,7 @@ mod tests {
             (r#"{"BatchSize":10001}"#, "batch_size must be 1 to 10,000"),
             (r#"{"MaximumRetryAttempts":-2}"#, "MaximumRetryAttempts must be -1 or a limit"),
             (r#"{"FunctionResponseTypes":["Other"]}"#, "FunctionResponseTypes must be"),
-            (r#"{"DestinationConfig":{"OnFailure":{"Destination":"arn:aws:sqs:r:a:q"}}}"#, "an SQS queue"),
+            (r#"{"DestinationConfig":{"OnFailure":{"Destination":"arn:aws:sqs:r:a:q"}}}"#, "is not the ARN of a queue"),
         ] {
             let error = definition(settings).mapping().unwrap_err().to_string();
             assert!(error.contains(expected), "{settings}: {error}");

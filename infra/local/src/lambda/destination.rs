@@ -1,259 +1,256 @@
-//! Where given-up records go: the body that the service writes about them, and the bucket it is put into.
+//! Where goes what a function could not handle, and what became of asynchronous invocations: buckets, queues, topics and
+//! functions of this local cloud.
 
 use chrono::{DateTime, SecondsFormat};
-use serde::Serialize;
-use serde_json::value::RawValue;
-use uuid::Uuid;
+use serde::{Deserialize, Serialize};
 
-use crate::kinesis::Record;
-use crate::s3::{self, PutOptions, S3};
+use crate::kinesis::{ACCOUNT, REGION};
+use crate::s3::{PutOptions, S3, StoreError};
+use crate::sns::{self, Publication, Sns, SnsError};
+use crate::sqs::{self, AttributeValue, Content, SendError, Sqs};
 
-use super::function::VERSION;
-use super::shard::Condition;
+use super::function::function_arn;
 
-/// An on-failure destination.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OnFailure {
-    /// A bucket of the local cloud: what happened, and the whole event.
-    S3 {
-        /// The bucket's name.
+mod discarded;
+
+pub(super) use discarded::Discarded;
+
+/// A destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Destination {
+    /// A bucket of the local cloud: it gets what happened, and the whole event.
+    Bucket {
+        /// Its name.
         bucket: String,
     },
+    /// A queue.
+    Queue {
+        /// Its name.
+        queue: String,
+    },
+    /// A topic.
+    Topic {
+        /// Its ARN.
+        topic: String,
+    },
+    /// A function, which is called asynchronously.
+    Function {
+        /// Its name.
+        function: String,
+    },
+}
+
+/// What may be a destination of something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// Of batches of a stream that were given up.
+    Batches,
+    /// Of asynchronous invocations that succeeded.
+    OnSuccess,
+    /// Of asynchronous invocations that were given up.
+    OnFailure,
+    /// Of their events, as they were.
+    DeadLetters,
 }
 
 /// A destination that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OnFailureError {
+pub enum DestinationError {
     /// A service that AWS takes and that is not in the local cloud.
-    #[error("{service} as an on-failure destination is not in the Millrace local cloud; an S3 bucket is")]
+    #[error("{service} as a destination is not in the Millrace local cloud")]
     NotHere {
         /// Which.
         service: &'static str,
     },
-    /// It names no destination.
-    #[error("{arn} is not the ARN of a queue, a topic or a bucket")]
+    /// It names no destination, or not one of such a thing.
+    #[error("{arn} is not the ARN of {expected} in this region and account")]
     NotADestination {
         /// What was given.
         arn: String,
+        /// What it may be.
+        expected: &'static str,
     },
 }
 
-impl OnFailure {
-    /// Reads a destination's ARN.
-    ///
-    /// # Errors
-    /// For queues and topics, which are not here, and for what is none.
-    pub fn from_arn(arn: &str) -> Result<Self, OnFailureError> {
-        let mut parts = arn.splitn(6, ':');
-        let parts = (parts.next(), parts.next(), parts.next(), parts.nth(2));
-        let (Some("arn"), Some(_partition), Some(service), Some(name)) = parts else {
-            return Err(OnFailureError::NotADestination { arn: arn.to_owned() });
-        };
-        match service {
-            "s3" if !name.is_empty() && !name.contains('/') => Ok(Self::S3 { bucket: name.to_owned() }),
-            "sqs" => Err(OnFailureError::NotHere { service: "an SQS queue" }),
-            "sns" => Err(OnFailureError::NotHere { service: "an SNS topic" }),
-            "kafka" => Err(OnFailureError::NotHere { service: "a Kafka topic" }),
-            _ => Err(OnFailureError::NotADestination { arn: arn.to_owned() }),
+impl Use {
+    fn expected(self) -> &'static str {
+        match self {
+            Self::Batches => "a queue, a topic or a bucket",
+            Self::OnSuccess => "a queue, a topic or a function",
+            Self::OnFailure => "a queue, a topic, a bucket or a function",
+            Self::DeadLetters => "a queue or a topic",
+        }
+    }
+
+    fn takes(self, destination: &Destination) -> bool {
+        match destination {
+            Destination::Bucket { .. } => matches!(self, Self::Batches | Self::OnFailure),
+            Destination::Function { .. } => matches!(self, Self::OnSuccess | Self::OnFailure),
+            Destination::Queue { .. } | Destination::Topic { .. } => true,
         }
     }
 }
 
-/// Records that were given up, and why.
-#[derive(Debug, Clone)]
-pub(super) struct Discarded {
-    pub(super) mapping_id: Uuid,
-    pub(super) function_arn: String,
-    pub(super) stream_arn: String,
-    pub(super) shard_id: String,
-    pub(super) condition: Condition,
-    pub(super) invocations: u32,
-    /// The last invocation's; none if there was none.
-    pub(super) request_id: Option<String>,
-    pub(super) records: Vec<Record>,
-}
+impl Destination {
+    /// Reads a destination's ARN.
+    ///
+    /// # Errors
+    /// For what is not here, and for what is none.
+    pub fn from_arn(arn: &str) -> Result<Self, DestinationError> {
+        Self::for_use(arn, Use::OnFailure)
+    }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Body<'a> {
-    request_context: RequestContext<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    response_context: Option<ResponseContext>,
-    version: &'static str,
-    timestamp: String,
-    #[serde(rename = "KinesisBatchInfo")]
-    batch: BatchInfo<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payload: Option<&'a RawValue>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct RequestContext<'a> {
-    request_id: &'a str,
-    function_arn: &'a str,
-    condition: &'static str,
-    approximate_invoke_count: u32,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ResponseContext {
-    status_code: u16,
-    executed_version: &'static str,
-    function_error: &'static str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct BatchInfo<'a> {
-    shard_id: &'a str,
-    start_sequence_number: String,
-    end_sequence_number: String,
-    approximate_arrival_of_first_record: String,
-    approximate_arrival_of_last_record: String,
-    batch_size: usize,
-    stream_arn: &'a str,
-}
-
-impl Discarded {
-    /// The body for S3: what happened, and the event as a string in `payload`.
-    fn body(&self, now_ms: i64) -> serde_json::Result<Vec<u8>> {
-        let event = super::batch::payload(&self.records, &self.stream_arn, None);
-        let payload = serde_json::value::to_raw_value(&String::from_utf8_lossy(&event))?;
-        let (first, last) = (self.records.first(), self.records.last());
-        let number = |record: Option<&Record>| record.map(|record| record.sequence_number.to_string());
-        let arrival = |record: Option<&Record>| time_text(record.map_or(0, |record| record.arrival_ms));
-        let body = Body {
-            request_context: RequestContext {
-                request_id: self.request_id.as_deref().unwrap_or_default(),
-                function_arn: &self.function_arn,
-                condition: self.condition.text(),
-                approximate_invoke_count: self.invocations,
-            },
-            response_context: (self.invocations > 0).then_some(ResponseContext {
-                status_code: 200,
-                executed_version: VERSION,
-                function_error: "Unhandled",
-            }),
-            version: "1.0",
-            timestamp: time_text(now_ms),
-            batch: BatchInfo {
-                shard_id: &self.shard_id,
-                start_sequence_number: number(first).unwrap_or_default(),
-                end_sequence_number: number(last).unwrap_or_default(),
-                approximate_arrival_of_first_record: arrival(first),
-                approximate_arrival_of_last_record: arrival(last),
-                batch_size: self.records.len(),
-                stream_arn: &self.stream_arn,
-            },
-            payload: Some(&payload),
+    /// Reads the ARN of what may be a destination of something.
+    pub(super) fn for_use(arn: &str, used: Use) -> Result<Self, DestinationError> {
+        let not_here = |service| Err(DestinationError::NotHere { service });
+        let service = arn.split(':').nth(2).unwrap_or_default();
+        if arn.starts_with("kafka://") || service == "kafka" {
+            return not_here("a Kafka topic");
+        }
+        if service == "events" {
+            return not_here("an event bus");
+        }
+        let bucket = arn.strip_prefix("arn:aws:s3:::").filter(|name| !name.is_empty() && !name.contains('/'));
+        let function = arn.strip_prefix(&function_arn("")).filter(|name| !name.is_empty() && !name.contains(':'));
+        let found = if let Some(bucket) = bucket {
+            Some(Self::Bucket { bucket: bucket.to_owned() })
+        } else if let Some(queue) = sqs::queue_name(arn) {
+            Some(Self::Queue { queue: queue.to_owned() })
+        } else if sns::is_topic_arn(arn) {
+            Some(Self::Topic { topic: arn.to_owned() })
+        } else {
+            function.map(|function| Self::Function { function: function.to_owned() })
         };
-        serde_json::to_vec(&body)
+        let expected = used.expected();
+        found
+            .filter(|found| used.takes(found))
+            .ok_or(DestinationError::NotADestination { arn: arn.to_owned(), expected })
     }
 
-    /// The object's key.
-    fn key(&self, now_ms: i64, object_id: Uuid) -> String {
-        let at = DateTime::from_timestamp_millis(now_ms).unwrap_or_default();
-        let (day, time) = (at.format("%Y/%m/%d"), at.format("%Y-%m-%dT%H.%M.%S"));
-        format!("aws/lambda/{}/{}/{day}/{time}-{object_id}", self.mapping_id, self.shard_id)
+    /// Its ARN.
+    pub fn arn(&self) -> String {
+        match self {
+            Self::Bucket { bucket } => format!("arn:aws:s3:::{bucket}"),
+            Self::Queue { queue } => format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}"),
+            Self::Topic { topic } => topic.clone(),
+            Self::Function { function } => function_arn(function),
+        }
     }
 
-    /// Puts it into the bucket; durable when this returns.
-    pub(super) async fn keep(&self, destination: &OnFailure, s3: &S3, now_ms: i64) -> Result<(), s3::StoreError> {
-        let OnFailure::S3 { bucket } = destination;
-        let body = self.body(now_ms).map_err(std::io::Error::from)?;
-        s3.put(bucket, &self.key(now_ms, Uuid::new_v4()), body.into(), PutOptions::default()).await?;
+    /// The most bytes that it takes at once.
+    pub(super) fn bytes_max(&self) -> usize {
+        match self {
+            Self::Bucket { .. } => usize::MAX,
+            Self::Queue { .. } | Self::Function { .. } => 1_048_576,
+            Self::Topic { .. } => 262_144,
+        }
+    }
+}
+
+impl From<Destination> for String {
+    fn from(destination: Destination) -> Self {
+        destination.arn()
+    }
+}
+
+impl TryFrom<String> for Destination {
+    type Error = DestinationError;
+
+    fn try_from(arn: String) -> Result<Self, DestinationError> {
+        Self::from_arn(&arn)
+    }
+}
+
+/// What is put into a destination.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Letter {
+    pub(super) body: String,
+    /// Of an object, where it becomes one.
+    pub(super) key: String,
+    /// Of a message, where it becomes one.
+    pub(super) attributes: std::collections::BTreeMap<String, AttributeValue>,
+}
+
+/// Why something is not in its destination.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SinkError {
+    #[error("the bucket does not take it")]
+    Bucket(#[from] StoreError),
+    #[error("the queue does not take it")]
+    Queue(#[from] SendError),
+    #[error("the topic does not take it")]
+    Topic(#[from] SnsError),
+    #[error("function {function} cannot be called with it")]
+    Function { function: String },
+}
+
+/// Where destinations are. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Sinks {
+    pub(crate) s3: S3,
+    pub(crate) sqs: Sqs,
+    pub(crate) sns: Sns,
+}
+
+impl Sinks {
+    /// Puts it there; durable when this returns. A function is none of these: its queue of events is the function's.
+    pub(super) async fn put(&self, destination: &Destination, letter: Letter) -> Result<(), SinkError> {
+        let Letter { body, key, attributes } = letter;
+        match destination {
+            Destination::Bucket { bucket } => {
+                self.s3.put(bucket, &key, body.into(), PutOptions::default()).await?;
+            }
+            Destination::Queue { queue } => {
+                self.sqs.send(queue, Content { body, attributes, trace_header: None }).await?
+            }
+            Destination::Topic { topic } => {
+                self.sns.publish(topic, &Publication { message: body, subject: None, attributes }).await?;
+            }
+            Destination::Function { function } => return Err(SinkError::Function { function: function.clone() }),
+        }
         Ok(())
     }
 }
 
-fn time_text(at_ms: i64) -> String {
+pub(super) fn time_text(at_ms: i64) -> String {
     DateTime::from_timestamp_millis(at_ms).unwrap_or_default().to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::kinesis::SequenceNumber;
-
     use super::*;
-
-    fn discarded(invocations: u32) -> Discarded {
-        let record = |counter| Record {
-            sequence_number: SequenceNumber::new(1_700_000_000, 3, counter),
-            arrival_ms: 1_700_000_000_123,
-            partition_key: "k".to_owned(),
-            data: b"hi".to_vec().into(),
-        };
-        Discarded {
-            mapping_id: Uuid::nil(),
-            function_arn: "arn:aws:lambda:us-east-1:000000000000:function:enrich".to_owned(),
-            stream_arn: "arn:stream".to_owned(),
-            shard_id: "shardId-000000000003".to_owned(),
-            condition: Condition::RetryAttemptsExhausted,
-            invocations,
-            request_id: (invocations > 0).then(|| "7-b".to_owned()),
-            records: vec![record(1), record(2)],
-        }
-    }
-
-    #[test]
-    fn the_body_is_the_service_s() {
-        let mut body: serde_json::Value =
-            serde_json::from_slice(&discarded(3).body(1_700_000_060_000).unwrap()).unwrap();
-        let payload = body.as_object_mut().unwrap().remove("payload").unwrap();
-        let event: serde_json::Value = serde_json::from_str(payload.as_str().unwrap()).unwrap();
-        assert_eq!(event["Records"][1]["kinesis"]["data"], "aGk=");
-        expect_test::expect![[r#"
-            {
-              "KinesisBatchInfo": {
-                "approximateArrivalOfFirstRecord": "2023-11-14T22:13:20.123Z",
-                "approximateArrivalOfLastRecord": "2023-11-14T22:13:20.123Z",
-                "batchSize": 2,
-                "endSequenceNumber": "49170000000000000000000000000000000000000002000000000003",
-                "shardId": "shardId-000000000003",
-                "startSequenceNumber": "49170000000000000000000000000000000000000001000000000003",
-                "streamArn": "arn:stream"
-              },
-              "requestContext": {
-                "approximateInvokeCount": 3,
-                "condition": "RetryAttemptsExhausted",
-                "functionArn": "arn:aws:lambda:us-east-1:000000000000:function:enrich",
-                "requestId": "7-b"
-              },
-              "responseContext": {
-                "executedVersion": "$LATEST",
-                "functionError": "Unhandled",
-                "statusCode": 200
-              },
-              "timestamp": "2023-11-14T22:14:20.000Z",
-              "version": "1.0"
-            }"#]]
-        .assert_eq(&serde_json::to_string_pretty(&body).unwrap());
-        let never_called: serde_json::Value = serde_json::from_slice(&discarded(0).body(0).unwrap()).unwrap();
-        assert!(never_called.get("responseContext").is_none());
-    }
-
-    #[test]
-    fn the_key_says_where_and_when() {
-        assert_eq!(
-            discarded(1).key(1_700_000_060_000, Uuid::nil()),
-            "aws/lambda/00000000-0000-0000-0000-000000000000/shardId-000000000003/2023/11/14/\
-             2023-11-14T22.14.20-00000000-0000-0000-0000-000000000000"
-        );
-    }
 
     #[test]
     fn destinations_by_their_arn() {
-        assert_eq!(OnFailure::from_arn("arn:aws:s3:::dead"), Ok(OnFailure::S3 { bucket: "dead".to_owned() }));
-        for (arn, expected) in [
-            ("arn:aws:sqs:us-east-1:000000000000:q", "an SQS queue as an on-failure destination is not in"),
-            ("arn:aws:sns:us-east-1:000000000000:t", "an SNS topic"),
-            ("arn:aws:s3:::dead/letters", "is not the ARN"),
-            ("arn:aws:s3", "is not the ARN"),
-            ("dead", "is not the ARN"),
-        ] {
-            assert!(OnFailure::from_arn(arn).unwrap_err().to_string().contains(expected), "{arn}");
+        let check = |arn: &str, used: Use, expected: Result<Destination, &str>| match (
+            Destination::for_use(arn, used),
+            expected,
+        ) {
+            (Ok(found), Ok(expected)) => {
+                assert_eq!(found, expected);
+                assert_eq!(found.arn(), arn);
+            }
+            (Err(error), Err(expected)) => assert!(error.to_string().contains(expected), "{arn}: {error}"),
+            (found, expected) => panic!("{arn} for {used:?}: {found:?}, not {expected:?}"),
+        };
+        let bucket = || Destination::Bucket { bucket: "dead".to_owned() };
+        let queue = "arn:aws:sqs:us-east-1:000000000000:q";
+        let topic = "arn:aws:sns:us-east-1:000000000000:t";
+        let function = "arn:aws:lambda:us-east-1:000000000000:function:f";
+        check("arn:aws:s3:::dead", Use::Batches, Ok(bucket()));
+        check("arn:aws:s3:::dead", Use::OnFailure, Ok(bucket()));
+        check("arn:aws:s3:::dead", Use::OnSuccess, Err("a queue, a topic or a function"));
+        for used in [Use::Batches, Use::OnSuccess, Use::OnFailure, Use::DeadLetters] {
+            check(queue, used, Ok(Destination::Queue { queue: "q".to_owned() }));
+            check(topic, used, Ok(Destination::Topic { topic: topic.to_owned() }));
+        }
+        check(function, Use::OnSuccess, Ok(Destination::Function { function: "f".to_owned() }));
+        check(function, Use::Batches, Err("a queue, a topic or a bucket"));
+        check("kafka://t", Use::Batches, Err("a Kafka topic"));
+        check("arn:aws:events:us-east-1:000000000000:event-bus/b", Use::OnSuccess, Err("an event bus"));
+        for none in ["arn:aws:s3:::dead/letters", "arn:aws:s3", "dead", &queue.replace("us-east-1", "eu-west-1")] {
+            check(none, Use::Batches, Err("is not the ARN"));
         }
     }
 }

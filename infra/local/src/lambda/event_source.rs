@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::destination::{OnFailure, OnFailureError};
+use super::destination::{Destination, DestinationError};
 use super::filter::FilterError;
 use super::{PAYLOAD_BYTES_MAX, TIMEOUT_MAX, is_name_char};
 
@@ -62,7 +62,7 @@ pub struct EventSourceMapping {
     /// Whether the response's `batchItemFailures` count; on by default.
     pub report_batch_item_failures: bool,
     /// Where given-up records go; nowhere by default, which is logged and counted.
-    pub on_failure: Option<OnFailure>,
+    pub on_failure: Option<Destination>,
     /// Filter patterns, of which one must match; up to five, none by default.
     pub filters: Vec<String>,
     /// The length of tumbling windows, at most 900 s in whole seconds; `None`, the default: there are none.
@@ -98,7 +98,7 @@ pub enum MappingError {
         /// The mapping's name.
         mapping: String,
         /// Why.
-        source: OnFailureError,
+        source: DestinationError,
     },
     /// There is no such stream.
     #[error("event source mapping {mapping}: there is no stream {stream}")]

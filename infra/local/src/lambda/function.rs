@@ -3,6 +3,7 @@
 //! Each environment serves one invocation at a time, and is frozen in between. An invocation takes an idle one, or
 //! starts another (a cold start), within the function's and the account's concurrency. A function that hangs, dies or
 //! uses more memory than it has is killed, and the next invocation starts anew.
+//! A changed configuration or code is that of new environments; the old ones end with what they do.
 //! What is absent: cgroups (memory is looked at every 100 ms, CPU is not limited), versions and aliases, layers,
 //! `SnapStart`, extensions' lifecycle events, response streaming (streams are collected).
 
@@ -28,10 +29,10 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 use super::account::{Account, NotReservable, Throttle, TokenBucket};
-use super::{PAYLOAD_BYTES_MAX, TIMEOUT_MAX};
+use super::{Destination, PAYLOAD_BYTES_MAX, TIMEOUT_MAX};
 use crate::clock::Clock;
 use crate::cloudwatch::CloudWatch;
-use crate::faults::FunctionFate;
+use crate::faults::{Faults, FunctionFate};
 use crate::kinesis::{ACCOUNT, REGION};
 use crate::meter::Summary;
 use environment::Environment;
@@ -68,6 +69,8 @@ pub struct FunctionConfig {
     pub reserved_concurrency: Option<usize>,
     /// Whether idle environments are stopped by SIGSTOP, as at AWS; on by default.
     pub is_frozen_when_idle: bool,
+    /// Where asynchronous events go that were given up; nowhere by default.
+    pub dead_letter: Option<Destination>,
 }
 
 /// Why a function was refused.
@@ -129,6 +132,7 @@ impl FunctionConfig {
             environment: BTreeMap::new(),
             reserved_concurrency: None,
             is_frozen_when_idle: true,
+            dead_letter: None,
         }
     }
 
@@ -141,9 +145,16 @@ impl FunctionConfig {
         format!("/aws/lambda/{}", self.name)
     }
 
-    fn check(&self) -> Result<(), FunctionError> {
+    /// Whether the binary is there: asked where it is ours to say so, and not a client's archive.
+    pub(super) fn check_bootstrap(&self) -> Result<(), FunctionError> {
+        let (function, path) = (self.name.clone(), self.bootstrap.clone());
+        let found = std::fs::metadata(&self.bootstrap);
+        found.map(drop).map_err(|source| FunctionError::Bootstrap { function, path, source })
+    }
+
+    pub(super) fn check(&self) -> Result<(), FunctionError> {
         let name_is_valid = (1..=64).contains(&self.name.len()) && self.name.bytes().all(super::is_name_char);
-        let variables_bytes: usize = self.environment.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let variables_bytes = variables_bytes(&self.environment);
         let checks = [
             (name_is_valid, "name", "1 to 64 letters, digits, - and _"),
             ((128..=10_240).contains(&self.memory_mb), "memory_mb", "128 to 10,240"),
@@ -155,6 +166,20 @@ impl FunctionConfig {
             None => Ok(()),
         }
     }
+}
+
+/// Whether a function may have a variable of this name: those that Lambda sets itself it may not.
+pub(super) fn is_variable_name(name: &str) -> bool {
+    let is_char = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    name.len() > 1
+        && name.bytes().all(is_char)
+        && name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && !variables::RESERVED.contains(&name)
+}
+
+/// What a function's own variables count, against [`VARIABLES_BYTES_MAX`].
+pub(super) fn variables_bytes(variables: &BTreeMap<String, String>) -> usize {
+    variables.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 /// The ARN of a function.
@@ -171,6 +196,8 @@ pub struct Call {
     pub is_request: bool,
     /// Whether the answer waits for the end of the invocation's log.
     pub wants_log: bool,
+    /// The id of an event that was accepted before; a new one by default.
+    pub request_id: Option<String>,
     /// What the caller says of itself, base64.
     pub client_context: Option<HeaderValue>,
     /// A fault that strikes this invocation.
@@ -237,6 +264,8 @@ pub(super) struct Host {
     pub(super) endpoint: String,
     /// Where embedded metrics in its log go.
     pub(super) cloudwatch: Option<CloudWatch>,
+    /// Those of the disk strike its log.
+    pub(super) faults: Faults,
 }
 
 /// A function. Cheap to clone; all clones are one function.
@@ -246,7 +275,9 @@ pub struct Function {
 }
 
 struct Inner {
-    config: Arc<FunctionConfig>,
+    name: String,
+    /// Held for a copy; put in place of by a change.
+    config: Mutex<Arc<FunctionConfig>>,
     place: Place,
     account: Account,
     logs: LogGroup,
@@ -275,7 +306,7 @@ struct Pool {
 
 impl fmt::Debug for Function {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Function").field("config", &self.inner.config).finish_non_exhaustive()
+        formatter.debug_struct("Function").field("config", &self.config()).finish_non_exhaustive()
     }
 }
 
@@ -290,11 +321,8 @@ impl Function {
     ) -> Result<Self, FunctionError> {
         config.check()?;
         let function = || config.name.clone();
-        if let Err(source) = std::fs::metadata(&config.bootstrap) {
-            return Err(FunctionError::Bootstrap { function: function(), path: config.bootstrap, source });
-        }
         let log_path = log_dir.join(format!("{}.ndjson", config.name));
-        let logs = LogGroup::open(&log_path, clock.clone(), host.cloudwatch)
+        let logs = LogGroup::open(&log_path, (host.faults, clock.clone()), host.cloudwatch)
             .map_err(|source| FunctionError::Log { function: function(), source })?;
         if let Some(asked) = config.reserved_concurrency {
             let reserved = account.reserve(&config.name, asked);
@@ -304,14 +332,31 @@ impl Function {
         let requests = TokenBucket::full(account.requests_per_s(&config.name), now);
         let pool = Pool { idle: Vec::new(), scaling: TokenBucket::full(SCALING_MAX, now), requests, is_stopped: false };
         let place = Place { endpoint: host.endpoint };
-        let config = Arc::new(config);
+        let (name, config) = (config.name.clone(), Mutex::new(Arc::new(config)));
         let (counts, meters, pool) = (Counts::default(), Mutex::default(), Mutex::new(pool));
-        Ok(Self { inner: Arc::new(Inner { config, place, account, logs, pool, counts, meters, clock }) })
+        Ok(Self { inner: Arc::new(Inner { name, config, place, account, logs, pool, counts, meters, clock }) })
     }
 
-    /// What it is.
-    pub fn config(&self) -> &FunctionConfig {
-        &self.inner.config
+    /// Its name, which never changes.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// What it is now.
+    pub fn config(&self) -> Arc<FunctionConfig> {
+        self.inner.config()
+    }
+
+    /// Makes it what `config` says, from the next invocation on.
+    ///
+    /// # Errors
+    /// When a setting is out of range; the old configuration holds on then.
+    pub(super) async fn change(&self, config: FunctionConfig) -> Result<(), FunctionError> {
+        config.check()?;
+        *self.inner.config.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        let idle = std::mem::take(&mut self.inner.pool().idle);
+        futures::future::join_all(idle.into_iter().map(Environment::shut_down)).await;
+        Ok(())
     }
 
     /// What it has done.
@@ -330,7 +375,7 @@ impl Function {
     /// How much of its limits it uses.
     pub(super) fn usage(&self) -> FunctionUse {
         let (meters, now_ms) = (*self.inner.meters(), self.inner.clock.now_ms());
-        meters.read(self.inner.account.requests_per_s(&self.inner.config.name), now_ms)
+        meters.read(self.inner.account.requests_per_s(&self.inner.name), now_ms)
     }
 
     /// What its invocations took since the last call of this, in milliseconds.
@@ -368,6 +413,10 @@ impl Function {
 }
 
 impl Inner {
+    fn config(&self) -> Arc<FunctionConfig> {
+        Arc::clone(&self.config.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn meters(&self) -> MutexGuard<'_, Meters> {
         self.meters.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -394,10 +443,11 @@ impl Inner {
         (found, gone)
     }
 
-    /// Keeps an environment for later; gives it back when the function is stopped.
+    /// Keeps an environment for later; gives it back when the function is stopped, or was changed since.
     fn keep(&self, environment: Environment) -> Option<Environment> {
+        let is_old = !Arc::ptr_eq(environment.config(), &self.config());
         let mut pool = self.pool();
-        if pool.is_stopped {
+        if pool.is_stopped || is_old {
             return Some(environment);
         }
         pool.idle.push(environment);
@@ -409,8 +459,8 @@ impl Inner {
         if self.pool().is_stopped {
             return Err(InvokeError::Stopped);
         }
-        let admitted = self.account.take(&self.config.name).and_then(|permit| {
-            let rate = self.account.requests_per_s(&self.config.name);
+        let admitted = self.account.take(&self.name).and_then(|permit| {
+            let rate = self.account.requests_per_s(&self.name);
             let is_over = is_request && !self.pool().requests.take(rate, Duration::from_secs(1), Instant::now());
             if is_request {
                 self.meters().request(!is_over, self.clock.now_ms());

@@ -4,8 +4,8 @@ use crate::limits::LimitUse;
 use crate::meter::{Reading, count};
 
 use super::account::UNRESERVED_MIN;
-use super::api::EVENTS_MAX;
-use super::function::{Function, SCALING_MAX, VARIABLES_BYTES_MAX};
+use super::events::{EVENTS_BYTES_MAX, EVENTS_MAX};
+use super::function::{Function, SCALING_MAX, VARIABLES_BYTES_MAX, variables_bytes};
 use super::mapping::Mapping;
 use super::{Lambda, PAYLOAD_BYTES_MAX};
 
@@ -25,8 +25,13 @@ pub(super) fn limits(lambda: &Lambda) -> Vec<LimitUse> {
         row("unreserved concurrency", "account", (used.unreserved.0, "invocations"), used.unreserved.1, RESERVED)
             .refused(used.throttled),
         reservable(&used.reserved, used.account.0),
-        row("asynchronous events", "account", (count(EVENTS_MAX), "events"), still(lambda.events.waiting()), OURS),
     ];
+    let events = lambda.events.usage();
+    let of_events = |limit: &str, allowed: (u64, &str), used: Reading| {
+        row(limit, "account", allowed, used, OURS).refused(events.refused)
+    };
+    limits.push(of_events("asynchronous events", (count(EVENTS_MAX), "events"), events.events));
+    limits.push(of_events("bytes of asynchronous events", (count(EVENTS_BYTES_MAX), "bytes"), events.bytes));
     for (function, limit, reading) in used.reserved {
         limits.push(row("reserved concurrency", function, (limit, "invocations"), reading, RESERVED));
     }
@@ -57,7 +62,7 @@ fn reservable(reserved: &[(String, u64, Reading)], account: u64) -> LimitUse {
 fn of_function(function: &Function) -> Vec<LimitUse> {
     let (config, used) = (function.config(), function.usage());
     let timeout_ms = u64::try_from(config.timeout.as_millis()).unwrap_or(u64::MAX);
-    let variables: usize = config.environment.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let variables = variables_bytes(&config.environment);
     let name = config.name.as_str();
     let one = |limit: &str, allowed: (u64, &str), (reading, refused): (Reading, u64), source: &str| {
         row(limit, name, allowed, reading, source).refused(refused)

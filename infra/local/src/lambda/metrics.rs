@@ -17,6 +17,9 @@ pub(super) fn metrics(lambda: &Lambda) -> (Vec<Counted>, Vec<Measured>) {
     for mapping in lambda.running() {
         of_mapping(&mapping, &mut counted, &mut measured);
     }
+    for (function, total) in lambda.events.dropped() {
+        counted.push(Counted { key: key("AsyncEventsDropped", &function), unit: "Count", total });
+    }
     for (function, _limit, used) in lambda.account.read().reserved {
         measured.push(Measured::of_level(key("ConcurrentExecutions", &function), "Count", used.now));
     }
@@ -33,7 +36,7 @@ fn counts(function: &str, [invocations, errors, throttles]: [u64; 3]) -> impl It
 }
 
 fn of_function(function: &Function, counted: &mut Vec<Counted>, measured: &mut Vec<Measured>) {
-    let (name, stats) = (function.config().name.as_str(), function.stats());
+    let (name, stats) = (function.name(), function.stats());
     counted.extend(counts(name, [stats.invocations, stats.errors, stats.throttles]));
     measured.extend(Measured::of_summary(key("Duration", name), "Milliseconds", function.take_durations()));
 }

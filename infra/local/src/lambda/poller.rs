@@ -10,13 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::kinesis::{LogError, Position, ShardReader, Tail};
-use crate::s3::S3;
 
 use super::EventSourceMapping;
 use super::batch::BatchLimits;
 use super::checkpoint::{Checkpoint, Checkpoints};
 use super::decision::backoff;
-use super::destination::{Discarded, OnFailure};
+use super::destination::{Destination, Discarded, Sinks};
 use super::filter::Filters;
 use super::progress::{Progress, ShardProgress};
 use super::shard::{Condition, Now, Outcome, Policy, Shard, Step};
@@ -28,7 +27,7 @@ pub(super) struct Plan {
     pub(super) mapping: EventSourceMapping,
     pub(super) caller: Caller,
     pub(super) filters: Filters,
-    pub(super) s3: S3,
+    pub(super) sinks: Sinks,
     pub(super) clock: Clock,
 }
 
@@ -222,12 +221,12 @@ impl Work {
             invocations,
             "gave up a batch"
         );
-        let (destination, s3) = (self.poller.plan.mapping.on_failure.clone(), self.poller.plan.s3.clone());
+        let (destination, sinks) = (self.poller.plan.mapping.on_failure.clone(), self.poller.plan.sinks.clone());
         let now_ms = self.poller.plan.clock.now_ms();
         self.running.spawn(async move {
             let is_kept = match destination {
                 None => true,
-                Some(destination) => keep(&discarded, &destination, &s3, now_ms, &mapping).await,
+                Some(destination) => keep(&discarded, &destination, &sinks, now_ms, &mapping).await,
             };
             Done::Discarded { lane, is_kept }
         });
@@ -320,8 +319,8 @@ impl Work {
 }
 
 /// Puts given-up records into their destination. Whether that worked.
-async fn keep(discarded: &Discarded, destination: &OnFailure, s3: &S3, now_ms: i64, mapping: &str) -> bool {
-    match discarded.keep(destination, s3, now_ms).await {
+async fn keep(discarded: &Discarded, destination: &Destination, sinks: &Sinks, now_ms: i64, mapping: &str) -> bool {
+    match discarded.keep(destination, sinks, now_ms).await {
         Ok(()) => true,
         Err(error) => {
             let error = &error as &dyn std::error::Error;

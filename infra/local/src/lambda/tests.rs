@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::clock::Clock;
 use crate::kinesis::{Kinesis, StreamMode};
+use crate::s3::S3;
 
 use super::*;
 
@@ -30,7 +31,7 @@ impl Fixture {
         let store = Store::open(Arc::clone(&data), Clock::default(), false).unwrap();
         store.create("s", StreamMode::Provisioned, shards).await.unwrap();
         let s3 = S3::open(data.join("s3")).await.unwrap();
-        let lambda = start(&data, &store, &s3, CONCURRENCY_DEFAULT);
+        let lambda = start(&data, &store, &s3, CONCURRENCY_DEFAULT).await;
         Self { _dir: dir, data, kinesis: Kinesis::new(store.clone()), store, s3, lambda }
     }
 
@@ -53,8 +54,8 @@ impl Fixture {
     }
 }
 
-fn start(data: &Arc<DataDir>, store: &Store, s3: &S3, concurrency: usize) -> Lambda {
-    Lambda::new(Arc::clone(data), store.clone(), s3.clone(), "http://127.0.0.1:1".to_owned(), concurrency)
+async fn start(data: &Arc<DataDir>, store: &Store, s3: &S3, concurrency: usize) -> Lambda {
+    Lambda::open_in(Arc::clone(data), store.clone(), s3.clone(), concurrency).await
 }
 
 /// What a function got, in the order of its invocations.
@@ -205,7 +206,7 @@ async fn a_restart_goes_on_at_the_checkpoint() {
     fixture.put((40..50).map(|number| format!("k{number} x"))).await;
     assert_eq!(first.progress().waiting_records, 10);
     // A new process: what counts is on the disk.
-    let lambda = start(&fixture.data, &fixture.store, &fixture.s3, 1);
+    let lambda = start(&fixture.data, &fixture.store, &fixture.s3, 1).await;
     let second = lambda.map(mapping(7), function(&got, ok)).await.unwrap();
     second.drain(DEADLINE).await.unwrap();
     let texts = got.texts();
@@ -342,7 +343,7 @@ async fn given_up_records_lie_in_the_bucket_with_their_event() {
     let mapping = EventSourceMapping {
         bisect_batch_on_function_error: true,
         maximum_retry_attempts: Some(0),
-        on_failure: Some(OnFailure::S3 { bucket: "dead-letters".to_owned() }),
+        on_failure: Some(Destination::Bucket { bucket: "dead-letters".to_owned() }),
         ..mapping(6)
     };
     let mapping = fixture.lambda.map(mapping, function(&got, rule)).await.unwrap();
@@ -361,7 +362,7 @@ async fn a_missing_bucket_holds_the_records_back_until_it_is_there() {
     let got = Got::default();
     let mapping = EventSourceMapping {
         maximum_retry_attempts: Some(0),
-        on_failure: Some(OnFailure::S3 { bucket: "later".to_owned() }),
+        on_failure: Some(Destination::Bucket { bucket: "later".to_owned() }),
         ..mapping(6)
     };
     let mapping = fixture.lambda.map(mapping, function(&got, |_, _| anyhow::bail!("no"))).await.unwrap();
@@ -371,6 +372,45 @@ async fn a_missing_bucket_holds_the_records_back_until_it_is_there() {
     mapping.drain(DEADLINE).await.unwrap();
     assert_eq!(mapping.progress().records_discarded, 2);
     assert_eq!(got.batches().len(), 1, "the function is not called again");
+}
+
+#[tokio::test]
+async fn queues_and_topics_are_told_where_given_up_records_lie() {
+    let fixture = Fixture::new(1).await;
+    fixture.put(numbers(0..2)).await;
+    let sqs = &fixture.lambda.sinks.sqs;
+    sqs.call("CreateQueue", br#"{"QueueName":"told"}"#).await.unwrap();
+    let topic = crate::sns::topic_arn("t");
+    let subscribe = [("TopicArn", topic.as_str()), ("Protocol", "sqs"), ("Endpoint", &crate::sqs::queue_arn("told"))];
+    let form =
+        |pairs: &[(&str, &str)]| pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    fixture.lambda.sinks.sns.call("CreateTopic", &form(&[("Name", "t")])).await.unwrap();
+    fixture.lambda.sinks.sns.call("Subscribe", &form(&subscribe)).await.unwrap();
+    for (name, destination) in
+        [("by queue", Destination::Queue { queue: "told".to_owned() }), ("by topic", Destination::Topic { topic })]
+    {
+        let mapping = EventSourceMapping {
+            name: name.replace(' ', "-"),
+            maximum_retry_attempts: Some(0),
+            on_failure: Some(destination),
+            ..mapping(6)
+        };
+        let got = Got::default();
+        let mapping = fixture.lambda.map(mapping, function(&got, |_, _| anyhow::bail!("no"))).await.unwrap();
+        mapping.drain(DEADLINE).await.unwrap();
+        assert_eq!(mapping.progress().records_discarded, 2);
+        let received = sqs.call("ReceiveMessage", br#"{"QueueUrl":"told","MaxNumberOfMessages":10}"#).await.unwrap();
+        let received: serde_json::Value = serde_json::from_slice(&received).unwrap();
+        let messages = received["Messages"].as_array().unwrap();
+        assert_eq!(messages.len(), 1, "{name}: {received}");
+        let mut body: serde_json::Value = serde_json::from_str(messages[0]["Body"].as_str().unwrap()).unwrap();
+        if let Some(message) = body["Message"].as_str() {
+            body = serde_json::from_str(message).unwrap();
+        }
+        assert_eq!(body["KinesisBatchInfo"]["batchSize"], 2, "{name}: {body}");
+        assert_eq!(body["requestContext"]["condition"], "RetryAttemptsExhausted");
+        assert!(body.get("payload").is_none(), "{name}: {body}");
+    }
 }
 
 #[tokio::test]
@@ -456,7 +496,7 @@ async fn a_window_s_state_survives_a_restart() {
 #[tokio::test]
 async fn without_concurrency_a_batch_waits_and_uses_up_no_attempt() {
     let fixture = Fixture::new(2).await;
-    let lambda = start(&fixture.data, &fixture.store, &fixture.s3, 1);
+    let lambda = start(&fixture.data, &fixture.store, &fixture.s3, 1).await;
     fixture.put((0..40).map(|number| format!("k{number} x"))).await;
     let got = Got::default();
     let ok = |_: usize, _: &[KinesisEventRecord]| Ok(KinesisEventResponse::default());

@@ -69,6 +69,8 @@ async fn all_limits(services: &Services) -> Result<Vec<LimitUse>, Refused> {
     all.extend(services.firehose.limits());
     all.extend(glue);
     all.extend(services.athena.limits());
+    all.extend(services.sqs.limits());
+    all.extend(services.sns.limits());
     limits::sort(&mut all);
     Ok(all)
 }

@@ -23,6 +23,7 @@ impl Called {
             "Firehose_20150804" => FaultService::Firehose,
             "AWSGlue" => FaultService::Glue,
             "AmazonAthena" => FaultService::Athena,
+            "AmazonSQS" => FaultService::Sqs,
             _ => return None,
         };
         Some(Self { service, operation: operation.to_owned() })
@@ -32,6 +33,11 @@ impl Called {
     pub(super) fn of_s3<B>(request: &Request<B>) -> Self {
         let operation = s3_operation(request.method(), request.uri(), request.headers()).to_owned();
         Self { service: FaultService::S3, operation }
+    }
+
+    /// A call of SNS.
+    pub(super) fn of_sns(action: &str) -> Self {
+        Self { service: FaultService::Sns, operation: action.to_owned() }
     }
 
     /// A call of Lambda's REST API.
@@ -56,6 +62,8 @@ impl Called {
             FaultService::Glue => error(400, "ThrottlingException"),
             FaultService::Athena => error(400, "TooManyRequestsException"),
             FaultService::Lambda => error(429, "TooManyRequestsException"),
+            FaultService::Sqs => error(403, "RequestThrottled"),
+            FaultService::Sns => error(429, "Throttled"),
         }
     }
 
@@ -68,6 +76,8 @@ impl Called {
             FaultService::Glue => "InternalServiceException",
             FaultService::Athena => "InternalServerException",
             FaultService::Lambda => "ServiceException",
+            FaultService::Sqs => "InternalFailure",
+            FaultService::Sns => "InternalError",
         };
         ServiceError::internal(code, format!("Internal Service Failure: {TOLD}"))
     }
@@ -142,6 +152,8 @@ mod tests {
         };
         check(Called::of_target("AWSGlue.GetTable"), FaultService::Glue, "GetTable");
         check(Called::of_target("Firehose_20150804.PutRecord"), FaultService::Firehose, "PutRecord");
+        check(Called::of_target("AmazonSQS.SendMessage"), FaultService::Sqs, "SendMessage");
+        check(Some(Called::of_sns("Publish")), FaultService::Sns, "Publish");
         assert_eq!(Called::of_target("Nobody.Calls"), None);
         let path = "/2015-03-31/functions/f/invocations";
         check(Some(Called::of_lambda(&Method::POST, path)), FaultService::Lambda, "Invoke");

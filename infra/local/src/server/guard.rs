@@ -16,6 +16,9 @@ pub(super) const LAMBDA: Service = Service { name: "lambda" };
 /// The signing name of STS.
 pub(super) const STS: Service = Service { name: "sts" };
 
+/// The signing name of SNS.
+pub(super) const SNS: Service = Service { name: "sns" };
+
 /// Checks signatures; without keys it lets everybody in.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Guard {
@@ -48,6 +51,7 @@ impl Guard {
             Some("Firehose_20150804") => "firehose",
             Some("AWSGlue") => "glue",
             Some("AmazonAthena") => "athena",
+            Some("AmazonSQS") => "sqs",
             // Not here, which is said a step later.
             Some(_) | None => return Ok(()),
         };

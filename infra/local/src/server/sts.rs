@@ -1,6 +1,6 @@
 //! STS as far as clients ask it who they are: `GetCallerIdentity`, in the query protocol.
 
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{Response, StatusCode};
 use url::form_urlencoded;
 use uuid::Uuid;
 
@@ -10,12 +10,6 @@ use crate::signature::Refusal;
 use crate::wire::xml_text;
 
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
-
-/// Whether a request without `X-Amz-Target` is in the query protocol, which only STS speaks here.
-pub(super) fn is_query(method: &Method, path: &str, headers: &HeaderMap) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    method == Method::POST && path == "/" && content_type.starts_with(b"application/x-www-form-urlencoded")
-}
 
 /// Answers a request whose body is whole.
 pub(super) fn answer(body: &[u8]) -> Response<Body> {

@@ -13,13 +13,15 @@ use serde_json::{Value, json};
 use url::form_urlencoded;
 use uuid::Uuid;
 
-use super::{PREFIX, Refusal, json as json_response};
+use super::{Refusal, json as json_response};
 use crate::kinesis::{ACCOUNT, REGION, stream_arn};
 use crate::lambda::definition::{self, Definition, DefinitionError, Settings};
 use crate::lambda::function::{Function, function_arn};
 use crate::lambda::{Lambda, MappingError, filter};
 
 /// Beside the checkpoints of all mappings.
+/// What of a path comes before the operation.
+const PREFIX: &str = "/2015-03-31/";
 const FILE: &str = "lambda-mappings.json";
 /// Mappings that can be defined: each has a task a shard.
 const MAPPINGS_MAX: usize = 1_000;
@@ -274,6 +276,13 @@ impl Lambda {
         }
     }
 
+    /// Stops what runs for a function that goes; it stays defined, and runs again with the next one of that name.
+    pub(super) async fn stop_mappings_of(&self, function: &str) {
+        let running = self.running();
+        let of_function = running.iter().filter(|mapping| mapping.function_name() == function);
+        futures::future::join_all(of_function.map(|mapping| mapping.stop())).await;
+    }
+
     async fn stop_mapping(&self, uuid: &str) {
         let running = self.running().into_iter().find(|mapping| mapping.name() == uuid);
         if let Some(mapping) = running {
@@ -335,7 +344,7 @@ fn disk(error: &std::io::Error) -> Refusal {
 }
 
 /// A time as the REST API has it: seconds with a fraction.
-fn seconds(ms: i64) -> Value {
+pub(super) fn seconds(ms: i64) -> Value {
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of this millennium are exact in a double")]
     let seconds = ms as f64 / 1_000.0;
     Value::from(seconds)

@@ -203,6 +203,10 @@ impl Environment {
         is_running && self.next.as_ref().is_some_and(|next| !next.is_closed())
     }
 
+    pub(super) fn config(&self) -> &Arc<FunctionConfig> {
+        &self.config
+    }
+
     pub(super) fn log(&self) -> &LogStream {
         &self.log
     }

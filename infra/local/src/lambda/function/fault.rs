@@ -1,5 +1,6 @@
 //! How an execution environment fails, and what its caller is told then.
 
+use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -19,6 +20,8 @@ pub(super) enum Fault {
     Exited,
     #[error("Runtime exited with error: signal: killed")]
     OutOfMemory,
+    #[error("{how}")]
+    Entrypoint { how: &'static str },
     #[error("the function could not initialise")]
     Init { error_type: String, body: Bytes },
     #[error("Response payload size exceeded maximum allowed payload size ({} bytes).", super::super::PAYLOAD_BYTES_MAX)]
@@ -35,12 +38,26 @@ impl Fault {
         }
     }
 
+    /// The fault of a binary that the operating system does not run; none where it was not the binary's fault.
+    pub(super) fn entrypoint(error: &io::Error) -> Option<Self> {
+        /// What `execve` says of something that is no program.
+        const NO_PROGRAM: i32 = 8;
+        let how = match (error.kind(), error.raw_os_error()) {
+            (io::ErrorKind::NotFound, _) => "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]",
+            (io::ErrorKind::PermissionDenied, _) => "fork/exec /var/task/bootstrap: permission denied",
+            (_, Some(NO_PROGRAM)) => "fork/exec /var/task/bootstrap: exec format error",
+            _ => return None,
+        };
+        Some(Self::Entrypoint { how })
+    }
+
     /// The service's name of the fault.
     pub(super) fn error_type(&self) -> &str {
         match self {
             Self::Timeout { .. } => "Sandbox.Timedout",
             Self::Exit { .. } | Self::Exited => "Runtime.ExitError",
             Self::OutOfMemory => "Runtime.OutOfMemory",
+            Self::Entrypoint { .. } => "Runtime.InvalidEntrypoint",
             Self::Init { error_type, .. } => error_type,
             Self::TooLarge => "Function.ResponseSizeTooLarge",
         }
@@ -51,7 +68,7 @@ impl Fault {
         match self {
             Self::Timeout { .. } => Status::Timeout,
             Self::Exit { .. } | Self::Exited | Self::OutOfMemory | Self::Init { .. } => Status::Failure,
-            Self::TooLarge => Status::Error,
+            Self::TooLarge | Self::Entrypoint { .. } => Status::Error,
         }
     }
 
@@ -103,6 +120,11 @@ mod tests {
             &Fault::exit(ExitStatus::from_raw(0)),
             r#"{"errorMessage":"RequestId: 7-b Error: Runtime exited without providing a reason","errorType":"Runtime.ExitError"}"#,
         );
+        check(
+            &Fault::entrypoint(&io::ErrorKind::PermissionDenied.into()).unwrap(),
+            r#"{"errorMessage":"RequestId: 7-b Error: fork/exec /var/task/bootstrap: permission denied","errorType":"Runtime.InvalidEntrypoint"}"#,
+        );
+        assert_eq!(Fault::entrypoint(&io::Error::from_raw_os_error(24)), None, "too many open files are ours");
         check(&Fault::Init { error_type: "X".to_owned(), body: Bytes::from_static(b"{}") }, "{}");
     }
 }

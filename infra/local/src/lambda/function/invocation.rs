@@ -10,9 +10,10 @@ use uuid::Uuid;
 
 use super::environment::Environment;
 use super::fault::Fault;
+use super::log::LogStream;
 use super::report::{Metrics, Status, init_line};
 use super::runtime_api::{Answer, Event};
-use super::{Call, Inner, InvokeError, Invoked, PAYLOAD_BYTES_MAX, VERSION};
+use super::{Call, FunctionConfig, Inner, InvokeError, Invoked, PAYLOAD_BYTES_MAX, VERSION};
 use crate::clock;
 
 /// How long an initialisation may take before the first invocation has to repeat it on its own time.
@@ -34,7 +35,7 @@ pub(super) async fn run(function: Arc<Inner>, call: Call) -> Result<Invoked, Inv
     let (answer, answered) = oneshot::channel();
     tokio::spawn(async move {
         let _until_the_environment_rests = permit;
-        let request_id = Uuid::new_v4().to_string();
+        let request_id = call.request_id.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
         match environment(&function, &request_id).await {
             Ok(Ok(environment)) => use_environment(&function, environment, call, request_id, answer).await,
             Ok(Err(fault)) => {
@@ -62,8 +63,12 @@ async fn environment(function: &Inner, request_id: &str) -> Result<Result<Enviro
     }
     function.admit_start()?;
     let mut fault = None;
-    for within in [INIT_MAX, function.config.timeout] {
-        let mut environment = start(function).await?;
+    let config = function.config();
+    for within in [INIT_MAX, config.timeout] {
+        let mut environment = match start(function, &config).await? {
+            Ok(environment) => environment,
+            Err(found) => return Ok(Err(found)),
+        };
         // The platform's lines of this phase belong to the invocation that it is for.
         environment.log().begin(request_id);
         let begun = Instant::now();
@@ -80,13 +85,27 @@ async fn environment(function: &Inner, request_id: &str) -> Result<Result<Enviro
     Ok(Err(fault.unwrap_or(Fault::Exited)))
 }
 
-async fn start(function: &Inner) -> Result<Environment, InvokeError> {
+/// A new process; none where the binary is not one that can be run, which is the function's fault.
+async fn start(function: &Inner, config: &Arc<FunctionConfig>) -> Result<Result<Environment, Fault>, InvokeError> {
     function.counts.cold_starts.fetch_add(1, Ordering::Relaxed);
     let date = chrono::DateTime::from_timestamp_millis(clock::now_ms()).unwrap_or_default().format("%Y/%m/%d");
     let log_stream = format!("{date}/[{VERSION}]{}", Uuid::new_v4().simple());
-    let (config, place) = (Arc::clone(&function.config), &function.place);
-    let started = Environment::start(config, place, &function.logs, &log_stream).await;
-    started.map_err(|source| InvokeError::Start { bootstrap: function.config.bootstrap.clone(), source })
+    match Environment::start(Arc::clone(config), &function.place, &function.logs, &log_stream).await {
+        Ok(environment) => Ok(Ok(environment)),
+        Err(source) => match Fault::entrypoint(&source) {
+            Some(fault) => {
+                let log = LogStream::new(function.logs.clone(), &log_stream);
+                log.platform(
+                    "platform.initReport",
+                    init_line(Duration::ZERO, fault.status(), fault.error_type()),
+                    None,
+                )
+                .await;
+                Ok(Err(fault))
+            }
+            None => Err(InvokeError::Start { bootstrap: config.bootstrap.clone(), source }),
+        },
+    }
 }
 
 async fn use_environment(
@@ -96,14 +115,15 @@ async fn use_environment(
     request_id: String,
     answer: Waiting,
 ) {
-    let timeout = function.config.timeout;
+    let config = Arc::clone(environment.config());
+    let timeout = config.timeout;
     let begun = Instant::now();
     let deadline = begun + timeout;
     let init = environment.take_init();
     environment.log().begin(&request_id);
     let line = format!("START RequestId: {request_id} Version: {VERSION}");
     environment.log().platform("platform.start", line, None).await;
-    let event = event(function, &call, &request_id);
+    let event = event(&config, &call, &request_id);
     let result = environment.invoke(event, deadline, call.fate).await;
     let outcome = outcome(&result, &request_id);
     let status = outcome.status;
@@ -134,8 +154,8 @@ async fn use_environment(
         environment.log().platform("platform.runtimeDone", line, None).await;
     }
     let (took, peak_mb) = (begun.elapsed(), environment.peak_mb());
-    note(function, took, answer_bytes, peak_mb);
-    let metrics = Metrics::new(took, init, function.config.memory_mb, peak_mb);
+    note(function, &config, (took, answer_bytes, peak_mb));
+    let metrics = Metrics::new(took, init, config.memory_mb, peak_mb);
     environment.log().platform("platform.end", format!("END RequestId: {request_id}"), None).await;
     let report = metrics.line(&request_id, status);
     environment.log().platform("platform.report", report, Some(metrics)).await;
@@ -149,15 +169,15 @@ async fn use_environment(
     }
 }
 
-fn event(function: &Inner, call: &Call, request_id: &str) -> Event {
-    let timeout_ms = i64::try_from(function.config.timeout.as_millis()).unwrap_or(i64::MAX);
+fn event(config: &FunctionConfig, call: &Call, request_id: &str) -> Event {
+    let timeout_ms = i64::try_from(config.timeout.as_millis()).unwrap_or(i64::MAX);
     let now_ms = clock::now_ms();
     let (root, parent) = (Uuid::new_v4().simple().to_string(), Uuid::new_v4().simple().to_string());
     let (root, parent) = (root.get(..24).unwrap_or_default(), parent.get(..16).unwrap_or_default());
     Event {
         request_id: request_id.to_owned(),
         deadline_ms: now_ms.saturating_add(timeout_ms),
-        function_arn: function.config.arn(),
+        function_arn: config.arn(),
         trace_id: format!("Root=1-{:08x}-{root};Parent={parent};Sampled=0", now_ms / 1_000),
         client_context: call.client_context.clone(),
         payload: call.payload.clone(),
@@ -192,12 +212,12 @@ fn reply(waiting: &mut Option<(Waiting, Outcome)>, request_id: &str, environment
 }
 
 /// Notes how near to its limits the invocation came.
-fn note(function: &Inner, took: Duration, answer_bytes: usize, peak_mb: Option<u64>) {
+fn note(function: &Inner, config: &FunctionConfig, (took, answer_bytes, peak_mb): (Duration, usize, Option<u64>)) {
     let now_ms = function.clock.now_ms();
     let mut meters = function.meters();
-    meters.took(took, function.config.timeout, now_ms);
+    meters.took(took, config.timeout, now_ms);
     meters.answer.note(answer_bytes, PAYLOAD_BYTES_MAX, now_ms);
-    if let (Some(peak_mb), Ok(memory_mb)) = (peak_mb, usize::try_from(function.config.memory_mb)) {
+    if let (Some(peak_mb), Ok(memory_mb)) = (peak_mb, usize::try_from(config.memory_mb)) {
         meters.memory_mb.note(usize::try_from(peak_mb).unwrap_or(usize::MAX), memory_mb, now_ms);
     }
 }

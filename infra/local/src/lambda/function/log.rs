@@ -1,10 +1,11 @@
 //! A function's log: what its environments print, and what the platform says about them, one JSON object a line.
 //!
 //! The file is bounded: past 64 MiB it is moved aside, over the one before. One thread writes; when it cannot keep up,
-//! the environments wait for it, as they do at AWS.
+//! the environments wait for it, as they do at AWS. Lines that the disk does not take are dropped, and their count is
+//! the next line that it takes: an invocation never fails or waits for a full disk.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::report::Metrics;
 use crate::clock::Clock;
 use crate::cloudwatch::CloudWatch;
+use crate::faults::Faults;
 
 /// The file is moved aside when it has grown past this.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -22,6 +24,8 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 const LINE_BYTES_MAX: usize = 256 * 1_024;
 /// Lines on their way to the file.
 const QUEUE_LINES: usize = 1_024;
+/// Lines are written together, up to so many bytes.
+const WRITE_BYTES: usize = 64 * 1_024;
 /// What a caller may see of an invocation's log.
 const TAIL_BYTES_MAX: usize = 4_096;
 
@@ -57,18 +61,20 @@ pub(super) struct LogGroup {
 
 impl LogGroup {
     /// Opens the file, or makes it, and starts the thread that writes. Blocks.
-    pub(super) fn open(path: &Path, clock: Clock, cloudwatch: Option<CloudWatch>) -> io::Result<Self> {
+    pub(super) fn open(
+        path: &Path,
+        (faults, clock): (Faults, Clock),
+        cloudwatch: Option<CloudWatch>,
+    ) -> io::Result<Self> {
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir)?;
         }
-        let mut file = LogFile::open(path.to_owned())?;
+        let mut file = LogFile::open(path.to_owned(), (faults, clock.clone()))?;
         let (sender, mut receiver) = mpsc::channel(QUEUE_LINES);
         std::thread::Builder::new().name("function-log".to_owned()).spawn(move || {
             while let Some(command) = receiver.blocking_recv() {
                 let is_last = receiver.is_empty();
-                if let Err(error) = file.take(command, is_last) {
-                    tracing::error!(%error, file = %file.path.display(), "cannot write a function's log");
-                }
+                file.take(command, is_last);
             }
         })?;
         Ok(Self { sender, clock, cloudwatch })
@@ -92,42 +98,108 @@ impl LogGroup {
 
 struct LogFile {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: File,
     bytes: u64,
+    /// Whole lines that are not written yet.
+    waiting: Vec<u8>,
+    waiting_lines: u64,
+    /// Lines that the disk did not take, since the last one that it took.
+    dropped: u64,
+    faults: Faults,
+    clock: Clock,
 }
 
 impl LogFile {
-    fn open(path: PathBuf) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(&path)?;
-        let bytes = file.metadata()?.len();
-        Ok(Self { path, file: BufWriter::new(file), bytes })
+    fn open(path: PathBuf, (faults, clock): (Faults, Clock)) -> io::Result<Self> {
+        let (file, bytes) = open(&path)?;
+        Ok(Self { path, file, bytes, waiting: Vec::new(), waiting_lines: 0, dropped: 0, faults, clock })
     }
 
-    fn take(&mut self, command: Command, is_last: bool) -> io::Result<()> {
+    fn take(&mut self, command: Command, is_last: bool) {
         match command {
             Command::Write(entry) => {
-                let mut line = serde_json::to_vec(&entry)?;
-                line.push(b'\n');
-                self.file.write_all(&line)?;
-                self.bytes += u64::try_from(line.len()).unwrap_or(0);
-                if is_last {
-                    self.file.flush()?;
+                self.push(&entry);
+                if is_last || self.waiting.len() >= WRITE_BYTES {
+                    self.write();
                 }
-                if self.bytes > FILE_BYTES_MAX {
-                    self.file.flush()?;
-                    fs::rename(&self.path, self.path.with_extension("1.ndjson"))?;
-                    *self = Self::open(self.path.clone())?;
-                }
-                Ok(())
             }
             Command::Flush(done) => {
-                let flushed = self.file.flush();
+                self.write();
                 // Whoever asked may have given up waiting.
                 let _gone = done.send(());
-                flushed
             }
         }
     }
+
+    fn push(&mut self, entry: &Entry) {
+        let line = serde_json::to_vec(entry).expect("texts and numbers can be written as JSON");
+        self.waiting.extend_from_slice(&line);
+        self.waiting.push(b'\n');
+        self.waiting_lines += 1;
+    }
+
+    /// Writes what waits, or drops it where the disk does not take it.
+    fn write(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let (mut lines, count) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.waiting_lines));
+        if self.dropped > 0 {
+            // Before the lines that can be written again, as those that are lost were.
+            self.push(&Entry::dropped(self.dropped, self.clock.now_ms()));
+            self.waiting.append(&mut lines);
+            lines = std::mem::take(&mut self.waiting);
+            self.waiting_lines = 0;
+        }
+        let written = self.faults.check_disk(self.clock.now_ms()).and_then(|()| self.file.write_all(&lines));
+        match written {
+            Ok(()) => {
+                self.dropped = 0;
+                self.bytes += u64::try_from(lines.len()).unwrap_or(0);
+            }
+            Err(error) => {
+                if self.dropped == 0 {
+                    tracing::error!(%error, file = %self.path.display(), "a function's log is not written for now");
+                }
+                self.dropped += count;
+                // Half a line must not stay in the way of the next one.
+                if let Err(error) = self.file.set_len(self.bytes) {
+                    tracing::error!(%error, file = %self.path.display(), "half a line stays in a function's log");
+                }
+            }
+        }
+        if self.bytes > FILE_BYTES_MAX
+            && let Err(error) = self.move_aside()
+        {
+            tracing::error!(%error, file = %self.path.display(), "a function's log grows past its size");
+        }
+    }
+
+    fn move_aside(&mut self) -> io::Result<()> {
+        fs::rename(&self.path, self.path.with_extension("1.ndjson"))?;
+        (self.file, self.bytes) = open(&self.path)?;
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> io::Result<(File, u64)> {
+    let file = OpenOptions::new().create(true).append(true).open(path)?;
+    let bytes = file.metadata()?.len();
+    Ok((file, bytes))
+}
+
+impl Entry {
+    /// What is said of lines that the disk did not take, by the Telemetry API's name.
+    fn dropped(count: u64, now_ms: i64) -> Self {
+        let message = format!("{count} lines of this log were not written: the disk did not take them");
+        let (kind, request_id, metrics) = ("platform.logsDropped", None, None);
+        Self { time: time_text(now_ms), kind, request_id, log_stream: "".into(), message, metrics }
+    }
+}
+
+fn time_text(at_ms: i64) -> String {
+    let time = chrono::DateTime::from_timestamp_millis(at_ms).unwrap_or_default();
+    time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }
 
 /// The log of one environment: notes which invocation a line belongs to.
@@ -201,8 +273,7 @@ impl LogStream {
             append_tail(&mut current.tail, &message);
             current.request_id.clone()
         };
-        let time = chrono::DateTime::from_timestamp_millis(self.group.clock.now_ms()).unwrap_or_default();
-        let time = time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+        let time = time_text(self.group.clock.now_ms());
         self.group.write(Entry { time, kind, request_id, log_stream: Arc::clone(&self.name), message, metrics }).await;
     }
 
@@ -250,6 +321,8 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
+    use crate::faults::{FaultKind, FaultRule};
+
     use super::*;
 
     #[test]
@@ -285,7 +358,8 @@ mod tests {
     async fn a_log_is_one_object_a_line_and_is_moved_aside_when_large() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("logs/f.ndjson");
-        let group = LogGroup::open(&path, Clock::standing_at(1_700_000_000_123), None).unwrap();
+        let rim = (Faults::default(), Clock::standing_at(1_700_000_000_123));
+        let group = LogGroup::open(&path, rim, None).unwrap();
         let stream = LogStream::new(group.clone(), "s");
         stream.begin("7");
         stream.copy(&b"hello\n\"you\"\n"[..]).await;
@@ -304,5 +378,29 @@ mod tests {
         group.flush().await;
         assert!(path.with_extension("1.ndjson").exists());
         assert!(fs::metadata(&path).unwrap().len() < FILE_BYTES_MAX);
+    }
+    #[tokio::test]
+    async fn a_full_disk_drops_lines_and_says_how_many() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f.ndjson");
+        let faults = Faults::default();
+        let group = LogGroup::open(&path, (faults.clone(), Clock::standing_at(0)), None).unwrap();
+        let stream = LogStream::new(group.clone(), "s");
+        stream.copy(&b"before\n"[..]).await;
+        group.flush().await;
+        faults.set(vec![FaultRule::new(FaultKind::DiskFull)], 0).unwrap();
+        // More than the queue holds: whoever logs is not held up.
+        for _ in 0..2 * QUEUE_LINES {
+            stream.copy(&b"meanwhile\n"[..]).await;
+        }
+        group.flush().await;
+        faults.set(Vec::new(), 0).unwrap();
+        stream.copy(&b"after\n"[..]).await;
+        group.flush().await;
+        let text = fs::read_to_string(&path).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let said: Vec<String> = lines.map(|line| line["message"].as_str().unwrap().to_owned()).collect();
+        let dropped = format!("{} lines of this log were not written: the disk did not take them", 2 * QUEUE_LINES);
+        assert_eq!(said, ["before", &dropped, "after"]);
     }
 }

@@ -75,6 +75,7 @@ fn bootstrap() {
 struct Fixture {
     dir: tempfile::TempDir,
     account: Account,
+    faults: Faults,
 }
 
 impl Fixture {
@@ -88,7 +89,7 @@ impl Fixture {
         let path = dir.path().join("bootstrap");
         std::fs::write(&path, script).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        Self { dir, account: Account::new(1_000, Clock::default()) }
+        Self { dir, account: Account::new(1_000, Clock::default()), faults: Faults::default() }
     }
 
     fn config(&self) -> FunctionConfig {
@@ -100,7 +101,7 @@ impl Fixture {
 
     fn create(&self, config: FunctionConfig) -> Function {
         let logs = self.dir.path().join("logs");
-        let host = Host { endpoint: "http://127.0.0.1:1".to_owned(), cloudwatch: None };
+        let host = Host { endpoint: "http://127.0.0.1:1".to_owned(), cloudwatch: None, faults: self.faults.clone() };
         Function::create(config, host, self.account.clone(), Clock::default(), &logs).unwrap()
     }
 
@@ -285,7 +286,7 @@ fn bad_functions_are_refused() {
     let fixture = Fixture::new();
     let check = |config: FunctionConfig, expected: &str| {
         let logs = fixture.dir.path().join("logs");
-        let host = Host { endpoint: "http://x".to_owned(), cloudwatch: None };
+        let host = Host { endpoint: "http://x".to_owned(), cloudwatch: None, faults: Faults::default() };
         let created = Function::create(config, host, fixture.account.clone(), Clock::default(), &logs);
         let error = created.unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
@@ -296,7 +297,8 @@ fn bad_functions_are_refused() {
     check(FunctionConfig { timeout: Duration::from_secs(901), ..good.clone() }, "timeout must be");
     let environment = BTreeMap::from([("A".to_owned(), "x".repeat(VARIABLES_BYTES_MAX))]);
     check(FunctionConfig { environment, ..good.clone() }, "environment must be");
-    check(FunctionConfig { bootstrap: PathBuf::from("/none/bootstrap"), ..good.clone() }, "as its bootstrap");
+    let missing = FunctionConfig { bootstrap: PathBuf::from("/none/bootstrap"), ..good.clone() };
+    assert!(missing.check_bootstrap().unwrap_err().to_string().contains("as its bootstrap"));
     let error = FunctionConfig { reserved_concurrency: Some(901), ..good };
     check(error, "function f");
 }

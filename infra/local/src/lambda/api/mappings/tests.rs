@@ -19,7 +19,7 @@ async fn lambda(dir: &tempfile::TempDir) -> Lambda {
         store.create("s", StreamMode::Provisioned, 1).await.unwrap();
     }
     let s3 = S3::open(data.join("s3")).await.unwrap();
-    Lambda::new(data, store, s3, "http://127.0.0.1:1".to_owned(), 1_000)
+    Lambda::open_in(data, store, s3, 1_000).await
 }
 
 async fn ask(lambda: &Lambda, method: Method, path: &str, body: &str) -> (u16, Value) {
