@@ -1,12 +1,13 @@
 //! The command: which figures, in which order, and how they are printed.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use tokio::runtime::Runtime;
 
 use crate::{
+    compressed,
     endpoint::{self, EndpointOptions},
     figure::Figure,
     latency, outage, shares, speed,
@@ -34,6 +35,9 @@ pub struct MeasureOptions {
     /// Do not run the peers beside it.
     #[arg(long)]
     without_peers: bool,
+    /// Folder of the bid requests that are compressed; without it they are made.
+    #[arg(long, default_value = "../shared/corpus")]
+    corpus: PathBuf,
     /// Only these figures; all of them without it.
     #[arg(long, value_enum)]
     only: Vec<Group>,
@@ -44,6 +48,8 @@ pub struct MeasureOptions {
 enum Group {
     /// Records and bytes per CPU second, beside the peers.
     Speed,
+    /// JSON that a shard carries in compressed aggregates, and what it costs.
+    Compressed,
     /// The share of a shard's limits that one producer uses.
     Share,
     /// Eight producers on one shard.
@@ -79,6 +85,7 @@ fn measure(group: Group, options: &MeasureOptions) -> anyhow::Result<Vec<Figure>
     let length = Duration::from_secs(options.seconds.max(1));
     match group {
         Group::Speed => speed::measure(length, !options.without_peers),
+        Group::Compressed => compressed::measure(length, &options.corpus),
         Group::Share => runtime()?.block_on(shares::measure_one(length)),
         Group::Crowd => runtime()?.block_on(shares::measure_crowd(length)),
         Group::Outage => runtime()?.block_on(outage::measure(Duration::from_secs(options.outage_seconds.max(5)))),

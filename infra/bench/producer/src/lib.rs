@@ -10,6 +10,7 @@ pub mod peer;
 
 mod child;
 mod command;
+mod compressed;
 mod endpoint;
 mod latency;
 mod offer;

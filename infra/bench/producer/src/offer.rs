@@ -68,6 +68,15 @@ impl Records {
 
 /// Offers records as fast as the producer takes them, and awaits the result of each.
 pub(crate) async fn flood(producer: &Producer, records: &mut Records, length: Duration) -> anyhow::Result<u64> {
+    flood_with(producer, || records.next(), length).await
+}
+
+/// The same, with records that `make` makes.
+pub(crate) async fn flood_with(
+    producer: &Producer,
+    mut make: impl FnMut() -> Record,
+    length: Duration,
+) -> anyhow::Result<u64> {
     /// Results that are not awaited yet, at most; beyond them the oldest is.
     const OPEN_MAX: usize = 200_000;
     /// Records between two looks at the clock.
@@ -77,7 +86,7 @@ pub(crate) async fn flood(producer: &Producer, records: &mut Records, length: Du
     let mut sent = 0;
     while Instant::now() < until {
         for _ in 0..ROUND {
-            open.push_back(producer.send(records.next()).await.context("send a record")?);
+            open.push_back(producer.send(make()).await.context("send a record")?);
         }
         sent += ROUND;
         while open.len() > OPEN_MAX

@@ -12,7 +12,7 @@ use shard_limits::WriteLimiter;
 
 use super::{
     EndpointOptions,
-    wire::{self, Entry, EntryResult, PutRecords, count_sub_records, shard_id},
+    wire::{self, Entry, EntryResult, PutRecords, count_compressed, count_sub_records, shard_id},
 };
 
 /// A payload begins with its time in so many hexadecimal digits, when payloads are read.
@@ -124,7 +124,7 @@ impl Shards {
             let data = Bytes::copy_from_slice(data);
             self.read(&data, arrived_us);
         } else {
-            self.counted.user_records += count_sub_records(data).unwrap_or(1);
+            self.counted.user_records += count_sub_records(data).or_else(|| count_compressed(data)).unwrap_or(1);
         }
         self.sequence += 1;
         EntryResult::Stored { shard: index, sequence: self.sequence }

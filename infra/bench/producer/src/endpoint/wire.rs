@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt::Write as _};
 
+use bytes::Bytes;
+use kinesis_record::{COMPRESSED_MAGIC, CONTENT_BYTES_MAX, unpack_aggregate};
 use serde::Deserialize;
 
 /// A `PutRecords` request.
@@ -91,6 +93,15 @@ pub(crate) fn count_sub_records(data: &[u8]) -> Option<u64> {
         }
     }
     Some(count)
+}
+
+/// The number of records in a compressed aggregate; `None` for what is none.
+pub(crate) fn count_compressed(data: &[u8]) -> Option<u64> {
+    if !data.starts_with(&COMPRESSED_MAGIC) {
+        return None;
+    }
+    let aggregate = unpack_aggregate(&Bytes::copy_from_slice(data), CONTENT_BYTES_MAX).ok().flatten()?;
+    u64::try_from(aggregate.len()).ok()
 }
 
 fn varint(bytes: &[u8]) -> Option<(usize, &[u8])> {
