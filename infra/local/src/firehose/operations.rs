@@ -111,6 +111,8 @@ async fn create(firehose: &Firehose, request: CreateRequest) -> Result<Value, Se
         table: None,
     };
     tag::join(&mut config.tags, request.tags.unwrap_or_default())?;
+    // Before whether the name is free: what cannot be is said first.
+    config.destination()?;
     let arn = firehose.create(config).await?;
     Ok(json!({ "DeliveryStreamARN": arn }))
 }
