@@ -36,13 +36,14 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
-use crate::clock;
+use crate::clock::Clock;
 use crate::glue::Glue;
 use crate::limits::LimitUse;
 use crate::meter::{Reading, count};
 use crate::s3::S3;
 use crate::wire::ServiceError;
 
+pub(crate) use columns::arrow_type;
 use engine::Engine;
 use error::QueryError;
 use executions::{Asked, Execution, Executions, Refused};
@@ -61,6 +62,7 @@ const TIMEOUT_MIN: u64 = 30;
 
 #[derive(Debug)]
 struct Inner {
+    clock: Clock,
     runner: Runner,
     // Held for a look or a change only, never while a query works.
     executions: Mutex<Executions>,
@@ -91,6 +93,14 @@ impl Athena {
     /// # Errors
     /// When the directory, the bucket or the threads cannot be made.
     pub async fn open(dir: PathBuf, s3: S3, glue: Glue) -> anyhow::Result<Self> {
+        Self::open_with(dir, s3, glue, Clock::default()).await
+    }
+
+    /// [`Athena::open`] by this clock.
+    ///
+    /// # Errors
+    /// As [`Athena::open`].
+    pub(crate) async fn open_with(dir: PathBuf, s3: S3, glue: Glue, clock: Clock) -> anyhow::Result<Self> {
         let temp = dir.join("temp");
         match tokio::fs::remove_dir_all(&temp).await {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
@@ -105,6 +115,7 @@ impl Athena {
             .enable_all()
             .build()?;
         let inner = Inner {
+            clock,
             runner: Runner { engine, s3, temp },
             executions: Mutex::new(Executions::default()),
             slots: Arc::new(Semaphore::new(MAX_RUNNING)),
@@ -123,7 +134,7 @@ impl Athena {
 
     /// The limits that are held, and how much of each is used.
     pub(crate) fn limits(&self) -> Vec<LimitUse> {
-        let (active, query) = self.executions().usage(clock::now_ms());
+        let (active, query) = self.executions().usage(self.now_ms());
         let row = |limit: &str, allowed: (usize, &str), (used, refused): (Reading, u64)| {
             let allowed = (count(allowed.0), allowed.1);
             LimitUse::new(("athena", limit), "account", allowed, used, QUOTAS).refused(refused)
@@ -137,7 +148,7 @@ impl Athena {
 
     /// Cancels what runs or waits, and ends the threads. Results in S3 stay.
     pub async fn shutdown(&self) {
-        self.executions().cancel_all(clock::now_ms());
+        self.executions().cancel_all(self.now_ms());
         let threads = self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
         let ended = tokio::task::spawn_blocking(move || {
             if let Some(threads) = threads {
@@ -148,13 +159,13 @@ impl Athena {
     }
 
     fn submit(&self, asked: Asked, token: Option<String>) -> Result<String, Refused> {
-        let taken = self.executions().submit(asked, token, clock::now_ms())?;
+        let taken = self.executions().submit(asked, token, self.now_ms())?;
         if taken.is_new {
             let (athena, id) = (self.clone(), taken.id.clone());
             let threads = self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner);
             match threads.as_ref() {
                 Some(threads) => drop(threads.spawn(async move { athena.run(&id).await })),
-                None => drop(self.executions().cancel(&taken.id, clock::now_ms())),
+                None => drop(self.executions().cancel(&taken.id, self.now_ms())),
             }
         }
         Ok(taken.id)
@@ -164,14 +175,14 @@ impl Athena {
         let Some(execution) = self.executions().get(id).cloned() else { return };
         let work = async {
             let Ok(_slot) = self.inner.slots.acquire().await else { return };
-            let now_ms = clock::now_ms();
+            let now_ms = self.now_ms();
             self.executions().started(id, now_ms);
             let run = self.inner.runner.run(id, &execution.asked, now_ms);
             let result = match tokio::time::timeout(Duration::from_secs(TIMEOUT_MIN * 60), run).await {
                 Ok(result) => result,
                 Err(_elapsed) => Err(QueryError::user("QUERY_TIMEOUT", "Query timeout: the query ran for 30 minutes")),
             };
-            self.executions().finished(id, result, clock::now_ms());
+            self.executions().finished(id, result, self.now_ms());
         };
         // A cancelled execution has its state already; dropping the work stops it.
         execution.cancel.run_until_cancelled(work).await.unwrap_or_default();
@@ -187,7 +198,11 @@ impl Athena {
     }
 
     fn stop(&self, id: &str) -> Result<(), ServiceError> {
-        if self.executions().cancel(id, clock::now_ms()) { Ok(()) } else { Err(unknown(id)) }
+        if self.executions().cancel(id, self.now_ms()) { Ok(()) } else { Err(unknown(id)) }
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.inner.clock.now_ms()
     }
 
     fn s3(&self) -> &S3 {

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::cloudwatch::{self, CloudWatch, Sampler};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::faults::{FaultError, FaultRule, Faults, action};
-use crate::firehose::Firehose;
+use crate::firehose::{Firehose, Surroundings};
 use crate::glue::Glue;
 use crate::kinesis::{Kinesis, Store, StoreError};
 use crate::lambda::{self, CONCURRENCY_DEFAULT, EventSourceMapping, Lambda, Mapping, MappingError, Target};
@@ -54,7 +54,7 @@ pub struct CloudConfig {
     pub call_rates: bool,
     /// Lambda invocations at once; 1,000 by default, as an account's.
     pub concurrency: usize,
-    /// The clock of streams and mappings.
+    /// The clock of all services.
     pub clock: Clock,
     /// Faults from the start on; none by default.
     pub faults: Vec<FaultRule>,
@@ -186,12 +186,15 @@ impl Cloud {
         let store = tokio::task::spawn_blocking(move || Store::open(store_data, clock, is_limited)).await??;
         store.set_transition_time(config.stream_transition);
         let s3 = S3::open_with(data.join("s3"), faults.clone(), config.clock.clone()).await?;
-        let glue = Glue::open_with(data.join("glue"), faults.clone()).await.map_err(CloudError::Glue)?;
-        let firehose = Firehose::open_with(data.join("firehose"), s3.clone(), faults.clone()).await;
-        let firehose = firehose.map_err(CloudError::Firehose)?;
+        let clock = config.clock.clone();
+        let glue = Glue::open_with(data.join("glue"), faults.clone(), clock.clone()).await.map_err(CloudError::Glue)?;
+        let (kinesis, faults_too) = (store.clone(), faults.clone());
+        let around = Surroundings { s3: s3.clone(), glue: glue.clone(), kinesis, faults: faults_too, clock };
+        let firehose = Firehose::open(data.join("firehose"), around).await.map_err(CloudError::Firehose)?;
         let vault_dir = data.join("vault");
         let vault = tokio::task::spawn_blocking(move || Vault::open(&vault_dir)).await?.map_err(CloudError::Vault)?;
-        let athena = Athena::open(data.join("athena"), s3.clone(), glue.clone()).await.map_err(CloudError::Athena)?;
+        let athena = Athena::open_with(data.join("athena"), s3.clone(), glue.clone(), config.clock.clone()).await;
+        let athena = athena.map_err(CloudError::Athena)?;
         let cloudwatch = CloudWatch::open(data.join("cloudwatch"), config.clock.clone(), faults.clone()).await;
         let cloudwatch = cloudwatch.map_err(CloudError::CloudWatch)?;
         let sampler = Sampler::new(cloudwatch.clone(), store.clone());

@@ -1,20 +1,34 @@
-//! Firehose with direct puts and S3 as its destination: buffers that are honoured, and records that are kept.
+//! Firehose with S3 as its destination: buffers that are honoured, and records that are kept.
 //!
 //! A record is on disk, checked and synced, before it is acknowledged. What a buffer holds becomes one object when
 //! it is large or old enough; then its log is removed. An object's name is fixed when its buffer is begun, so a
 //! delivery repeated after a crash overwrites itself: delivery is at least once, and nearly always exactly once.
 //!
-//! A stream takes 2,000 requests, 500,000 records and 5 MiB a second, as in us-east-1; more is refused as a whole.
+//! On its way a record may be cut into several, be given a partition (each has a buffer of its own) and be converted to
+//! Parquet. What fails there is described below the prefix of failed records.
 //!
-//! Not here: Kinesis as a source, format conversion, processors, dynamic partitioning. Asked for, they are refused.
+//! A stream takes 2,000 requests, 500,000 records and 5 MiB a second, as in us-east-1; more is refused as a whole. One with
+//! a Kinesis stream as its source takes what that gives.
+//!
+//! Not here: other destinations, Lambda and other processors, ORC, backups. Asked for, they are refused.
 
+mod active;
 mod buffer;
+mod compression;
+mod config;
+mod conversion;
 mod delivery;
 mod destination;
+mod failed;
+mod lane;
 mod limiter;
 mod operations;
+mod partition;
 mod prefix;
+mod processing;
+mod query;
 mod segment;
+mod source;
 mod stream;
 
 #[cfg(test)]
@@ -26,17 +40,20 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use serde_json::Value;
 
-use crate::clock;
+use crate::clock::Clock;
 use crate::cloudwatch::{Counted, Measured};
 use crate::data_dir;
 use crate::faults::Faults;
+use crate::glue::Glue;
+use crate::kinesis::Store;
 use crate::limits::LimitUse;
 use crate::meter::{Reading, count};
 use crate::s3::{S3, StoreError};
 use crate::wire::ServiceError;
 
-use destination::StreamConfig;
+use config::StreamConfig;
 use stream::Stream;
 
 const QUOTAS: &str = "firehose/latest/dev/limits.html";
@@ -54,8 +71,16 @@ enum FirehoseError {
     Exists { name: String },
     #[error("at most {MAX_STREAMS} delivery streams")]
     TooManyStreams,
+    #[error("a delivery stream has at most 50 tags")]
+    TooManyTags,
     #[error("{what}")]
     Invalid { what: String },
+    #[error("1 validation error detected: {what}")]
+    Constraint { what: String },
+    #[error("The version of the delivery stream is {found}, not {expected}.")]
+    VersionMoved { expected: String, found: u64 },
+    #[error("the catalog does not answer: {what}")]
+    Catalog { what: String },
     #[error("Slow down.")]
     Throttled,
     #[error("{undelivered} bytes wait for S3; try again later")]
@@ -74,12 +99,16 @@ impl From<FirehoseError> for ServiceError {
         match error {
             FirehoseError::NotFound { .. } => Self::client("ResourceNotFoundException", message),
             FirehoseError::Exists { .. } => Self::client("ResourceInUseException", message),
-            FirehoseError::TooManyStreams => Self::client("LimitExceededException", message),
+            FirehoseError::TooManyStreams | FirehoseError::TooManyTags => {
+                Self::client("LimitExceededException", message)
+            }
             FirehoseError::Invalid { .. } => Self::client("InvalidArgumentException", message),
+            FirehoseError::Constraint { .. } => Self::client("ValidationException", message),
+            FirehoseError::VersionMoved { .. } => Self::client("ConcurrentModificationException", message),
             FirehoseError::Throttled | FirehoseError::Backlog { .. } | FirehoseError::Closed => {
                 Self { status: 503, code: "ServiceUnavailableException", message }
             }
-            FirehoseError::Io(_) | FirehoseError::Store(_) => {
+            FirehoseError::Io(_) | FirehoseError::Store(_) | FirehoseError::Catalog { .. } => {
                 tracing::error!(%message, "firehose failed");
                 Self { status: 503, code: "ServiceUnavailableException", message }
             }
@@ -87,14 +116,23 @@ impl From<FirehoseError> for ServiceError {
     }
 }
 
+/// What delivery streams work with.
+#[derive(Debug, Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) s3: S3,
+    pub(crate) glue: Glue,
+    pub(crate) kinesis: Store,
+    pub(crate) faults: Faults,
+    pub(crate) clock: Clock,
+}
+
 #[derive(Debug)]
 struct Inner {
     dir: PathBuf,
-    s3: S3,
-    faults: Faults,
+    around: Surroundings,
     // Held for a look or a change of the map only, never while a stream works.
     streams: Mutex<BTreeMap<String, Stream>>,
-    // One creation or deletion at a time: each takes several steps on disk.
+    // One creation, change or deletion at a time: each takes several steps on disk.
     admin: tokio::sync::Mutex<()>,
 }
 
@@ -110,25 +148,21 @@ impl Firehose {
     ///
     /// # Errors
     /// When the directory cannot be made, or what lies there cannot be read.
-    pub async fn open(dir: PathBuf, s3: S3) -> io::Result<Self> {
-        Self::open_with(dir, s3, Faults::default()).await
-    }
-
-    /// [`Firehose::open`] with faults of the disk.
-    ///
-    /// # Errors
-    /// As [`Firehose::open`].
-    pub(crate) async fn open_with(dir: PathBuf, s3: S3, faults: Faults) -> io::Result<Self> {
+    pub(crate) async fn open(dir: PathBuf, around: Surroundings) -> io::Result<Self> {
         let root = dir.clone();
-        let configs =
-            tokio::task::spawn_blocking(move || destination::load(&root)).await.map_err(io::Error::other)??;
+        let configs = tokio::task::spawn_blocking(move || config::load(&root)).await.map_err(io::Error::other)??;
         let mut streams = BTreeMap::new();
         for config in configs {
             let name = config.name.clone();
-            let stream = Stream::open(dir.join(&name), config, (s3.clone(), faults.clone())).await?;
+            // One that an earlier version took and this one would refuse is no reason not to start; its buffers stay.
+            if let Err(error) = config.destination() {
+                tracing::error!(stream = name, %error, "a delivery stream cannot be opened; make it anew under its name");
+                continue;
+            }
+            let stream = Stream::open(dir.join(&name), config, &around, None).await?;
             streams.insert(name, stream);
         }
-        let inner = Inner { dir, s3, faults, streams: Mutex::new(streams), admin: tokio::sync::Mutex::new(()) };
+        let inner = Inner { dir, around, streams: Mutex::new(streams), admin: tokio::sync::Mutex::new(()) };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -199,12 +233,61 @@ impl Firehose {
                 return Err(FirehoseError::TooManyStreams);
             }
         }
+        let config = self.with_table(config, None).await?;
         let (dir, name, arn) = (self.inner.dir.join(&config.name), config.name.clone(), config.arn());
+        let from = match &config.source {
+            None => None,
+            Some(source) => {
+                let not_found = || invalid(format!("Stream {} under account 000000000000 not found.", source.stream));
+                Some(self.inner.around.kinesis.stream(&source.stream).ok_or_else(not_found)?)
+            }
+        };
         let (path, stored) = (dir.clone(), config.clone());
-        tokio::task::spawn_blocking(move || destination::store(&path, &stored)).await.map_err(io::Error::other)??;
-        let stream = Stream::open(dir, config, (self.inner.s3.clone(), self.inner.faults.clone())).await?;
+        let made = tokio::task::spawn_blocking(move || {
+            if let Some(from) = from {
+                std::fs::create_dir_all(&path)?;
+                source::begin(&path, &from)?;
+            }
+            config::store(&path, &stored)
+        });
+        made.await.map_err(io::Error::other)??;
+        let stream = Stream::open(dir, config, &self.inner.around, None).await?;
         self.streams().insert(name, stream);
         Ok(arn)
+    }
+
+    /// Changes a stream: durable first, then for all to see. A change that refuses changes nothing.
+    async fn change(
+        &self,
+        name: &str,
+        decide: impl FnOnce(&StreamConfig) -> Result<StreamConfig, FirehoseError>,
+    ) -> Result<(), FirehoseError> {
+        let _one_at_a_time = self.inner.admin.lock().await;
+        let stream = self.stream(name)?;
+        let config = self.with_table(decide(&stream.config)?, stream.config.table.as_ref()).await?;
+        let (dir, stored) = (self.inner.dir.join(name), config.clone());
+        let path = dir.clone();
+        tokio::task::spawn_blocking(move || config::store(&path, &stored)).await.map_err(io::Error::other)??;
+        let changed = if config.version == stream.config.version {
+            stream.with_config(config)
+        } else {
+            // Its buffers are delivered as what they are now; callers that come meanwhile are asked to try again.
+            stream.close().await;
+            Stream::open(dir, config, &self.inner.around, Some(stream.meters())).await?
+        };
+        self.streams().insert(name.to_owned(), changed);
+        Ok(())
+    }
+
+    /// The configuration with the table that its version asks for; `before` is the one that it had.
+    async fn with_table(&self, config: StreamConfig, before: Option<&Value>) -> Result<StreamConfig, FirehoseError> {
+        let Some(conversion) = config.destination()?.conversion else {
+            return Ok(StreamConfig { table: None, ..config });
+        };
+        let found = self.inner.around.glue.versioned_table(&conversion.database, &conversion.table).await;
+        let found = found.map_err(|error| FirehoseError::Catalog { what: error.message })?;
+        let table = conversion::pinned(&conversion, before, found).map_err(invalid)?;
+        Ok(StreamConfig { table, ..config })
     }
 
     /// Takes a stream away, after a last try to deliver what it holds.
@@ -220,11 +303,15 @@ impl Firehose {
         stream.close().await;
         let (root, dir) = (self.inner.dir.clone(), self.inner.dir.join(name));
         let removed = tokio::task::spawn_blocking(move || {
-            std::fs::remove_file(dir.join(destination::CONFIG_FILE))?;
+            std::fs::remove_file(dir.join(config::CONFIG_FILE))?;
             std::fs::remove_dir_all(&dir)?;
             data_dir::sync_dir(&root)
         });
         Ok(removed.await.map_err(io::Error::other)??)
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.inner.around.clock.now_ms()
     }
 
     fn stream(&self, name: &str) -> Result<Stream, FirehoseError> {
@@ -237,7 +324,6 @@ impl Firehose {
     }
 }
 
-/// The time of an arrival.
-fn now_ms() -> i64 {
-    clock::now_ms()
+fn invalid(what: impl Into<String>) -> FirehoseError {
+    FirehoseError::Invalid { what: what.into() }
 }

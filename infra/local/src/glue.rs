@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
-use crate::clock;
+use crate::clock::Clock;
 use crate::faults::Faults;
 use crate::limits::LimitUse;
 use crate::wire::ServiceError;
@@ -115,6 +115,7 @@ pub struct PartitionEntry {
 pub struct Glue {
     catalog: Arc<Mutex<Catalog>>,
     faults: Faults,
+    clock: Clock,
 }
 
 impl Glue {
@@ -123,16 +124,16 @@ impl Glue {
     /// # Errors
     /// When the directory cannot be made, or what lies there cannot be read.
     pub async fn open(dir: PathBuf) -> io::Result<Self> {
-        Self::open_with(dir, Faults::default()).await
+        Self::open_with(dir, Faults::default(), Clock::default()).await
     }
 
-    /// [`Glue::open`] with faults of the disk.
+    /// [`Glue::open`] with faults of the disk, by this clock.
     ///
     /// # Errors
     /// As [`Glue::open`].
-    pub(crate) async fn open_with(dir: PathBuf, faults: Faults) -> io::Result<Self> {
+    pub(crate) async fn open_with(dir: PathBuf, faults: Faults, clock: Clock) -> io::Result<Self> {
         let catalog = tokio::task::spawn_blocking(move || Catalog::open(dir)).await.map_err(io::Error::other)??;
-        Ok(Self { catalog: Arc::new(Mutex::new(catalog)), faults })
+        Ok(Self { catalog: Arc::new(Mutex::new(catalog)), faults, clock })
     }
 
     /// Answers one operation of AWS JSON 1.1.
@@ -142,10 +143,10 @@ impl Glue {
     pub async fn call(&self, operation: &str, body: &[u8]) -> Result<Vec<u8>, ServiceError> {
         let is_read = ["Get", "BatchGet", "Search", "List"].iter().any(|reading| operation.starts_with(reading));
         if !is_read {
-            self.faults.check_disk(clock::now_ms()).map_err(GlueError::from)?;
+            self.faults.check_disk(self.clock.now_ms()).map_err(GlueError::from)?;
         }
-        let (operation, body) = (operation.to_owned(), body.to_vec());
-        self.blocking(move |catalog| operations::call(catalog, &operation, &body, clock::now_ms() / 1000)).await?
+        let (operation, body, clock) = (operation.to_owned(), body.to_vec(), self.clock.clone());
+        self.blocking(move |catalog| operations::call(catalog, &operation, &body, clock.now_ms() / 1000)).await?
     }
 
     /// Waits for the change that is being written, if any. Everything answered is durable already.
@@ -182,6 +183,23 @@ impl Glue {
         self.blocking(move |catalog| catalog.table(&database, &table).ok().map(|found| found.entry.input.clone())).await
     }
 
+    /// A table's `TableInput` and its version; `None` when there is no such table.
+    ///
+    /// # Errors
+    /// When the process is shutting down.
+    pub(crate) async fn versioned_table(
+        &self,
+        database: &str,
+        table: &str,
+    ) -> Result<Option<(Value, u64)>, ServiceError> {
+        let (database, table) = (database.to_lowercase(), table.to_lowercase());
+        self.blocking(move |catalog| {
+            let found = catalog.table(&database, &table).ok();
+            found.map(|found| (found.entry.input.clone(), found.entry.version))
+        })
+        .await
+    }
+
     /// All partitions of a table, in the order of their values; none when there is no such table.
     ///
     /// # Errors
@@ -204,7 +222,8 @@ impl Glue {
     /// # Errors
     /// When the process is shutting down.
     pub(crate) async fn limits(&self) -> Result<Vec<LimitUse>, ServiceError> {
-        self.blocking(|catalog| limits::limits(catalog, clock::now_ms())).await
+        let now_ms = self.clock.now_ms();
+        self.blocking(move |catalog| limits::limits(catalog, now_ms)).await
     }
 
     async fn blocking<T: Send + 'static>(

@@ -36,6 +36,7 @@ mod growth;
 mod hash_key;
 mod limiter;
 mod log;
+mod poll;
 mod rate;
 mod reader;
 mod scaling;
@@ -51,6 +52,7 @@ pub use description::{ClosedShard, ShardDescription, StreamMode, parse_shard_id,
 pub use hash_key::{HashKey, HashKeyRange, NotAHashKey};
 pub use limiter::{ReadLimiter, WriteLimiter, WriteModel};
 pub use log::{LogError, Position, ReadLimit, Tail};
+pub(crate) use poll::Polled;
 pub use reader::{Batch, Record, ShardReader};
 pub use sequence::{NotASequenceNumber, SequenceNumber};
 pub use store::{Store, StoreError};

@@ -10,14 +10,14 @@ const MAX_DEPTH: usize = 16;
 /// Why a column's type cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("type {name:?} is not one that the local Athena reads")]
-pub(super) struct UnknownType {
+pub(crate) struct UnknownType {
     name: String,
 }
 
 /// Reads a type of Glue, such as `array<struct<id:string,w:int>>`.
 ///
 /// `timestamp` is in milliseconds and without a zone, as Athena's `timestamp(3)`.
-pub(super) fn arrow_type(name: &str) -> Result<DataType, UnknownType> {
+pub(crate) fn arrow_type(name: &str) -> Result<DataType, UnknownType> {
     let unknown = || UnknownType { name: name.to_owned() };
     let lower = name.to_ascii_lowercase();
     let mut rest = lower.as_str();

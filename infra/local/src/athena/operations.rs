@@ -7,7 +7,6 @@ use super::Athena;
 use super::executions::{Asked, Execution, Refused, State};
 use super::result_file::{self, Row};
 use super::table::Location;
-use crate::clock;
 use crate::wire::{self, ServiceError};
 
 /// Athena's limits.
@@ -100,7 +99,7 @@ pub(super) async fn call(athena: &Athena, operation: &str, body: &[u8]) -> Resul
 }
 
 fn start(athena: &Athena, request: StartRequest) -> Result<Value, ServiceError> {
-    athena.executions().note_query(request.query_string.len(), MAX_QUERY_BYTES, clock::now_ms());
+    athena.executions().note_query(request.query_string.len(), MAX_QUERY_BYTES, athena.now_ms());
     if request.query_string.is_empty() || request.query_string.len() > MAX_QUERY_BYTES {
         return Err(invalid("QueryString has 1 to 262,144 bytes"));
     }

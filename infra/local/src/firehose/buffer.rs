@@ -22,6 +22,11 @@ impl Buffer {
         self.first_arrival_ms.get_or_insert(now_ms);
     }
 
+    /// When its first record came, in milliseconds since the epoch.
+    pub(super) fn first_arrival_ms(&self) -> Option<i64> {
+        self.first_arrival_ms
+    }
+
     /// How long until it is due, in milliseconds: 0 when it is, `None` while nothing is buffered.
     ///
     /// A clock that goes back does not make a buffer wait longer than its interval.

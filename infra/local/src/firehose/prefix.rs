@@ -1,11 +1,28 @@
-//! The names of delivered objects: prefixes with `!{timestamp:…}` and `!{firehose:random-string}`, in UTC.
+//! The beginnings of objects' names: `!{timestamp:…}`, `!{firehose:…}` and `!{partitionKeyFromQuery:…}` in them.
+//!
+//! A prefix without an expression gets the hour behind it, one of failed records also the kind of failure. All times of
+//! one prefix are of one instant, in UTC or the zone that was asked for.
 
-use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::DateTime;
+use chrono_tz::Tz;
+
+use field::Field;
+
+mod field;
+#[cfg(test)]
+mod tests;
 
 /// What is put behind a prefix that has no expression.
 const DEFAULT_PATTERN: &str = "yyyy/MM/dd/HH/";
-/// The longest prefix, in characters.
+/// The longest prefix, in characters: as it is given, and evaluated.
 const MAX_PREFIX: usize = 1024;
+const MAX_EVALUATED: usize = 512;
+/// Stands in an evaluated prefix for what each object gets anew. No key value and no pattern has it.
+const RANDOM_MARK: &str = "\u{0}random\u{0}";
+/// How many characters that is, as AWS makes them.
+const RANDOM_CHARS: usize = 11;
 
 /// Why a prefix cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +35,16 @@ pub(super) enum PrefixError {
     Expression { expression: String },
     #[error("{letters} is not a field of time that prefixes have here")]
     Letters { letters: String },
+    #[error("a quote in the pattern {pattern} is not closed")]
+    Quote { pattern: String },
+    #[error("Prefix can't contain !{{firehose:error-output-type}}")]
+    OutputTypeInPrefix,
+    #[error("ErrorOutputPrefix can't contain partition keys")]
+    KeyInErrorPrefix,
+    #[error("ErrorOutputPrefix must include at least one instance of !{{firehose:error-output-type}}")]
+    NoOutputType,
+    #[error("ErrorOutputPrefix can't be null when Prefix contains expressions")]
+    NoErrorPrefix,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,87 +52,147 @@ enum Piece {
     Text(String),
     Time(Field),
     Random,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Field {
-    Year,
-    ShortYear,
-    Month,
-    Day,
-    DayOfYear,
-    Hour,
-    Minute,
-    Second,
-    Millisecond,
+    OutputType,
+    Key(String),
 }
 
 /// A prefix, read once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Prefix(Vec<Piece>);
 
-impl Prefix {
-    pub(super) fn parse(text: &str) -> Result<Self, PrefixError> {
-        if text.chars().count() > MAX_PREFIX {
-            return Err(PrefixError::TooLong);
+/// The two prefixes of a destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Prefixes {
+    pub(super) data: Prefix,
+    pub(super) failed: Prefix,
+    pub(super) zone: Tz,
+}
+
+/// What a prefix is evaluated for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Instance<'a> {
+    /// When the oldest record arrived, in milliseconds since the epoch.
+    pub(super) arrival_ms: i64,
+    /// The kind of failure, for the prefix of failed records.
+    pub(super) output_type: &'a str,
+    pub(super) keys: &'a BTreeMap<String, String>,
+}
+
+impl Prefixes {
+    /// Reads both together, since what the one may be depends on the other.
+    pub(super) fn parse(data: &str, failed: &str, zone: Tz) -> Result<Self, PrefixError> {
+        let (data_pieces, failed_pieces) = (pieces(data)?, pieces(failed)?);
+        if data_pieces.contains(&Piece::OutputType) {
+            return Err(PrefixError::OutputTypeInPrefix);
         }
-        let mut pieces = Vec::new();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once("!{") {
-            let (expression, behind) = after.split_once('}').ok_or(PrefixError::Unclosed)?;
-            pieces.push(Piece::Text(before.to_owned()));
-            match expression.split_once(':') {
-                Some(("timestamp", pattern)) => pieces.extend(time_pieces(pattern)?),
-                Some(("firehose", "random-string")) => pieces.push(Piece::Random),
-                _ => return Err(PrefixError::Expression { expression: expression.to_owned() }),
-            }
-            rest = behind;
+        if failed_pieces.iter().any(|piece| matches!(piece, Piece::Key(_))) {
+            return Err(PrefixError::KeyInErrorPrefix);
         }
-        pieces.push(Piece::Text(rest.to_owned()));
-        if pieces.len() == 1 {
+        let has_expression = |pieces: &[Piece]| pieces.iter().any(|piece| !matches!(piece, Piece::Text(_)));
+        let failed_pieces = match (failed.is_empty(), has_expression(&data_pieces), has_expression(&failed_pieces)) {
+            (true, true, _) => return Err(PrefixError::NoErrorPrefix),
+            (true, false, _) => with_kind_and_hour(data)?,
+            (false, _, false) => with_kind_and_hour(failed)?,
+            (false, _, true) if failed_pieces.contains(&Piece::OutputType) => failed_pieces,
+            (false, _, true) => return Err(PrefixError::NoOutputType),
+        };
+        let data_pieces = if has_expression(&data_pieces) {
+            data_pieces
+        } else {
+            let mut pieces = data_pieces;
             pieces.extend(time_pieces(DEFAULT_PATTERN)?);
-        }
-        Ok(Self(pieces))
+            pieces
+        };
+        Ok(Self { data: Prefix(data_pieces), failed: Prefix(failed_pieces), zone })
+    }
+}
+
+impl Prefix {
+    /// The keys that it takes from records.
+    pub(super) fn keys(&self) -> BTreeSet<&str> {
+        self.0.iter().filter_map(Piece::key).collect()
     }
 
-    /// The prefix for a buffer whose oldest record arrived at `at`. `random` is 32 hex digits that name the buffer.
-    pub(super) fn eval(&self, at: DateTime<Utc>, random: &str) -> String {
+    /// The prefix, but for its random strings: see [`with_random`]. A key without a value is left out.
+    pub(super) fn eval(&self, instance: Instance<'_>, zone: Tz) -> String {
+        let at = DateTime::from_timestamp_millis(instance.arrival_ms).unwrap_or_default().with_timezone(&zone);
         let mut text = String::new();
         for piece in &self.0 {
             match piece {
                 Piece::Text(literal) => text.push_str(literal),
-                // Eleven characters, as AWS makes them; the end of a UUIDv7 is its random part.
-                Piece::Random => text.extend(random.chars().skip(random.len().saturating_sub(11))),
-                Piece::Time(field) => text.push_str(&field.of(at)),
+                Piece::Random => text.push_str(RANDOM_MARK),
+                Piece::OutputType => text.push_str(instance.output_type),
+                Piece::Time(field) => text.push_str(&field.of(&at)),
+                Piece::Key(key) => text.push_str(instance.keys.get(key).map_or("", String::as_str)),
             }
         }
         text
     }
 }
 
-impl Field {
-    fn of(self, at: DateTime<Utc>) -> String {
+impl Piece {
+    fn key(&self) -> Option<&str> {
         match self {
-            Self::Year => format!("{:04}", at.year()),
-            Self::ShortYear => format!("{:02}", at.year().rem_euclid(100)),
-            Self::Month => format!("{:02}", at.month()),
-            Self::Day => format!("{:02}", at.day()),
-            Self::DayOfYear => format!("{:03}", at.ordinal()),
-            Self::Hour => format!("{:02}", at.hour()),
-            Self::Minute => format!("{:02}", at.minute()),
-            Self::Second => format!("{:02}", at.second()),
-            Self::Millisecond => format!("{:03}", at.timestamp_subsec_millis()),
+            Self::Key(key) => Some(key),
+            Self::Text(_) | Self::Time(_) | Self::Random | Self::OutputType => None,
         }
     }
 }
 
-/// A pattern of Java's `DateTimeFormatter`, as far as prefixes use it.
+/// Whether an evaluated prefix is one that the service takes.
+pub(super) fn fits(evaluated: &str) -> bool {
+    evaluated.chars().count() <= MAX_EVALUATED
+}
+
+/// An evaluated prefix with its random strings. `id` is 32 hex digits that name the buffer; the end of a `UUIDv7` is its
+/// random part, so a delivery that is repeated gives the same name.
+pub(super) fn with_random(evaluated: &str, id: &str) -> String {
+    let random: String = id.chars().skip(id.len().saturating_sub(RANDOM_CHARS)).collect();
+    evaluated.replace(RANDOM_MARK, &random)
+}
+
+fn with_kind_and_hour(text: &str) -> Result<Vec<Piece>, PrefixError> {
+    let mut all = vec![Piece::Text(text.to_owned()), Piece::OutputType, Piece::Text("/".to_owned())];
+    all.extend(time_pieces(DEFAULT_PATTERN)?);
+    Ok(all)
+}
+
+fn pieces(text: &str) -> Result<Vec<Piece>, PrefixError> {
+    if text.chars().count() > MAX_PREFIX {
+        return Err(PrefixError::TooLong);
+    }
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("!{") {
+        let (expression, behind) = after.split_once('}').ok_or(PrefixError::Unclosed)?;
+        pieces.push(Piece::Text(before.to_owned()));
+        match expression.split_once(':') {
+            Some(("timestamp", pattern)) => pieces.extend(time_pieces(pattern)?),
+            Some(("firehose", "random-string")) => pieces.push(Piece::Random),
+            Some(("firehose", "error-output-type")) => pieces.push(Piece::OutputType),
+            Some(("partitionKeyFromQuery", key)) if !key.is_empty() => pieces.push(Piece::Key(key.to_owned())),
+            _ => return Err(PrefixError::Expression { expression: expression.to_owned() }),
+        }
+        rest = behind;
+    }
+    pieces.push(Piece::Text(rest.to_owned()));
+    Ok(pieces)
+}
+
+/// A pattern of Java's `DateTimeFormatter`.
 fn time_pieces(pattern: &str) -> Result<Vec<Piece>, PrefixError> {
     let mut pieces = Vec::new();
     let mut characters = pattern.chars().peekable();
     while let Some(first) = characters.next() {
         if first == '\'' {
-            let literal: String = characters.by_ref().take_while(|next| *next != '\'').collect();
+            let mut literal = String::new();
+            loop {
+                match characters.next() {
+                    Some('\'') => break,
+                    Some(next) => literal.push(next),
+                    None => return Err(PrefixError::Quote { pattern: pattern.to_owned() }),
+                }
+            }
             pieces.push(Piece::Text(if literal.is_empty() { "'".to_owned() } else { literal }));
             continue;
         }
@@ -117,50 +204,8 @@ fn time_pieces(pattern: &str) -> Result<Vec<Piece>, PrefixError> {
         while let Some(same) = characters.next_if_eq(&first) {
             letters.push(same);
         }
-        pieces.push(Piece::Time(match letters.as_str() {
-            "yyyy" | "uuuu" => Field::Year,
-            "yy" => Field::ShortYear,
-            "MM" => Field::Month,
-            "dd" => Field::Day,
-            "DDD" => Field::DayOfYear,
-            "HH" => Field::Hour,
-            "mm" => Field::Minute,
-            "ss" => Field::Second,
-            "SSS" => Field::Millisecond,
-            _ => return Err(PrefixError::Letters { letters }),
-        }));
+        let field = Field::read(first, letters.len()).ok_or(PrefixError::Letters { letters })?;
+        pieces.push(Piece::Time(field));
     }
     Ok(pieces)
-}
-
-#[cfg(test)]
-mod tests {
-    use chrono::{TimeZone as _, Utc};
-
-    use super::Prefix;
-
-    #[test]
-    fn prefixes_are_evaluated() {
-        let at = Utc.with_ymd_and_hms(2026, 3, 4, 5, 6, 7).unwrap() + chrono::TimeDelta::milliseconds(89);
-        let check = |prefix: &str, expected: &str| {
-            let found = match Prefix::parse(prefix) {
-                Ok(prefix) => prefix.eval(at, "0123456789abcdef0123456789abcdef"),
-                Err(error) => error.to_string(),
-            };
-            assert_eq!(found, expected, "{prefix}");
-        };
-        check("", "2026/03/04/05/");
-        check("failed/", "failed/2026/03/04/05/");
-        check("dt=!{timestamp:yyyy-MM-dd}/hour=!{timestamp:HH}/", "dt=2026-03-04/hour=05/");
-        check("!{timestamp:yy/DDD 'at' mm''ss.SSS}", "26/063 at 06'07.089");
-        check("x/!{firehose:random-string}/", "x/56789abcdef/");
-        check("x!{timestamp:yyyy", "!{ without } in a prefix");
-        check("!{timestamp:YYYY}", "YYYY is not a field of time that prefixes have here");
-        check("!{partitionKeyFromQuery:a}", "!{partitionKeyFromQuery:a} is not an expression that prefixes have here");
-        check(
-            "!{firehose:error-output-type}",
-            "!{firehose:error-output-type} is not an expression that prefixes have here",
-        );
-        check(&"x".repeat(1025), "a prefix has at most 1,024 characters");
-    }
 }

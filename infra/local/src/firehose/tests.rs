@@ -1,19 +1,43 @@
 //! Delivery streams from a put to the object, with and without a crash between.
 
+mod change;
+mod conversion;
+mod partition;
+mod source;
+
 use std::io::Read as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::Firehose;
+use super::{Firehose, Surroundings};
+use crate::clock::Clock;
+use crate::data_dir::DataDir;
+use crate::faults::Faults;
+use crate::glue::Glue;
+use crate::kinesis::Store;
 use crate::s3::{ListEntry, ListRequest, S3};
 
-async fn open(dir: &Path) -> (S3, Firehose) {
+/// Everything that delivery streams work with, in a directory.
+async fn around(dir: &Path, clock: &Clock) -> Surroundings {
+    let (clock, faults) = (clock.clone(), Faults::default());
     let s3 = S3::open(dir.join("s3")).await.unwrap();
     s3.create_bucket("lake").await.unwrap();
-    let firehose = Firehose::open(dir.join("firehose"), s3.clone()).await.unwrap();
-    (s3, firehose)
+    let glue = Glue::open_with(dir.join("glue"), faults.clone(), clock.clone()).await.unwrap();
+    let kinesis = Store::open(Arc::new(DataDir::open(&dir.join("kinesis")).unwrap()), clock.clone(), true).unwrap();
+    Surroundings { s3, glue, kinesis, faults, clock }
+}
+
+async fn open_with(dir: &Path, around: &Surroundings) -> Firehose {
+    Firehose::open(dir.join("firehose"), around.clone()).await.unwrap()
+}
+
+async fn open(dir: &Path) -> (S3, Firehose) {
+    let around = around(dir, &Clock::default()).await;
+    let firehose = open_with(dir, &around).await;
+    (around.s3, firehose)
 }
 
 async fn call(firehose: &Firehose, operation: &str, request: Value) -> Result<Value, String> {
@@ -26,6 +50,7 @@ async fn call(firehose: &Firehose, operation: &str, request: Value) -> Result<Va
 fn create(destination: Value) -> Value {
     let mut destination = destination;
     destination["BucketARN"] = json!("arn:aws:s3:::lake");
+    destination["RoleARN"] = json!("arn:aws:iam::000000000000:role/r");
     json!({ "DeliveryStreamName": "failed", "ExtendedS3DestinationConfiguration": destination })
 }
 
@@ -50,6 +75,7 @@ async fn a_buffer_becomes_one_object() {
     let (s3, firehose) = open(dir.path()).await;
     let destination = json!({
         "Prefix": "f/dt=!{timestamp:yyyy-MM-dd}/", "CompressionFormat": "GZIP",
+        "ErrorOutputPrefix": "e/!{firehose:error-output-type}/",
         "BufferingHints": { "SizeInMBs": 64, "IntervalInSeconds": 900 },
     });
     call(&firehose, "CreateDeliveryStream", create(destination)).await.unwrap();
@@ -74,7 +100,8 @@ async fn a_buffer_becomes_one_object() {
 #[tokio::test]
 async fn acknowledged_records_survive_and_a_repeat_overwrites_itself() {
     let dir = tempfile::tempdir().unwrap();
-    let (s3, firehose) = open(dir.path()).await;
+    let around = around(dir.path(), &Clock::default()).await;
+    let (s3, firehose) = (around.s3.clone(), open_with(dir.path(), &around).await);
     call(&firehose, "CreateDeliveryStream", create(json!({}))).await.unwrap();
     firehose.put("failed", vec![Bytes::from_static(b"kept\n")]).await.unwrap();
     // Dropping without a shutdown is what a kill leaves: the log, and no object.
@@ -88,7 +115,7 @@ async fn acknowledged_records_survive_and_a_repeat_overwrites_itself() {
     std::fs::write(&log, &bytes).unwrap();
 
     for _ in 0..2 {
-        let firehose = Firehose::open(dir.path().join("firehose"), s3.clone()).await.unwrap();
+        let firehose = open_with(dir.path(), &around).await;
         firehose.flush_all().await.unwrap();
         firehose.shutdown().await;
         let found = objects(&s3).await;
@@ -133,15 +160,22 @@ async fn limits_and_unknown_things_are_refused() {
     check("PutRecordBatch", batch(vec![json!({ "Data": "?" })]), "SerializationException").await;
     check("PutRecord", json!({ "DeliveryStreamName": "none", "Record": record("x") }), "ResourceNotFoundException")
         .await;
-    check("UpdateDestination", json!({}), "UnknownOperationException").await;
+    check("Nonsense", json!({}), "UnknownOperationException").await;
     for destination in [
         json!({ "BufferingHints": { "SizeInMBs": 129, "IntervalInSeconds": 1 } }),
         json!({ "BufferingHints": { "SizeInMBs": 5 } }),
-        json!({ "CompressionFormat": "Snappy" }),
-        json!({ "Prefix": "!{timestamp:QQ}" }),
+        json!({ "Prefix": "!{timestamp:BB}", "ErrorOutputPrefix": "e!{firehose:error-output-type}" }),
+        json!({ "Prefix": "!{timestamp:HH}" }),
+        json!({ "Prefix": "!{partitionKeyFromQuery:a}", "ErrorOutputPrefix": "e" }),
+        json!({ "CustomTimeZone": "Mars/Olympus" }),
+        json!({ "S3BackupMode": "Enabled" }),
         json!({ "DataFormatConversionConfiguration": { "Enabled": true } }),
+        json!({ "ProcessingConfiguration": { "Enabled": true, "Processors": [{ "Type": "Lambda" }] } }),
     ] {
         check("CreateDeliveryStream", create(destination), "InvalidArgumentException").await;
+    }
+    for destination in [json!({ "CompressionFormat": "SNAPPY" }), json!({ "FileExtension": "csv" })] {
+        check("CreateDeliveryStream", create(destination), "ValidationException").await;
     }
     let described = call(&firehose, "DescribeDeliveryStream", json!({ "DeliveryStreamName": "failed" })).await.unwrap();
     let described = &described["DeliveryStreamDescription"];
@@ -151,4 +185,45 @@ async fn limits_and_unknown_things_are_refused() {
     call(&firehose, "DeleteDeliveryStream", json!({ "DeliveryStreamName": "failed" })).await.unwrap();
     let listed = call(&firehose, "ListDeliveryStreams", json!({})).await.unwrap();
     assert_eq!(listed, json!({ "DeliveryStreamNames": [], "HasMoreDeliveryStreams": false }));
+}
+
+#[tokio::test]
+async fn names_have_the_zone_and_the_extension_that_were_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let around = around(dir.path(), &Clock::standing_at(1_767_312_000_000)).await;
+    let firehose = open_with(dir.path(), &around).await;
+    let append = json!({ "Type": "AppendDelimiterToRecord" });
+    let destination = json!({
+        "Prefix": "p/!{timestamp:yyyy-MM-dd-HH}/", "ErrorOutputPrefix": "e!{firehose:error-output-type}",
+        "CustomTimeZone": "Asia/Tokyo", "FileExtension": ".jsonl",
+        "ProcessingConfiguration": { "Enabled": true, "Processors": [append] },
+    });
+    call(&firehose, "CreateDeliveryStream", create(destination)).await.unwrap();
+    firehose.put("failed", vec![Bytes::from_static(b"{}"), Bytes::from_static(b"[]")]).await.unwrap();
+    firehose.flush_all().await.unwrap();
+    let [(key, body)] = objects(&around.s3).await.try_into().unwrap();
+    assert!(key.starts_with("p/2026-01-02-09/failed-1-2026-01-02-09-00-00-") && key.ends_with(".jsonl"), "{key}");
+    assert_eq!(body, b"{}\n[]\n");
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_delivers() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Clock::standing_at(1_767_312_000_000);
+    let around = around(dir.path(), &clock).await;
+    let firehose = open_with(dir.path(), &around).await;
+    let hints = json!({ "BufferingHints": { "SizeInMBs": 1, "IntervalInSeconds": 900 } });
+    call(&firehose, "CreateDeliveryStream", create(hints)).await.unwrap();
+    firehose.put("failed", vec![Bytes::from_static(b"x")]).await.unwrap();
+    clock.jump(900_000);
+    let mut found = Vec::new();
+    for _ in 0..200 {
+        found = objects(&around.s3).await;
+        if !found.is_empty() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let [(key, _)] = found.try_into().unwrap();
+    assert!(key.starts_with("2026/01/02/00/failed-1-2026-01-02-00-00-00-"), "{key}");
 }

@@ -41,6 +41,7 @@ mod validate;
 mod value;
 
 pub(crate) use event_frame::CONTENT_TYPE as EVENT_STREAM;
+pub(super) use get::read_kept;
 use lease::Subscriptions;
 pub(super) use put::{RECORDS_MAX, REQUEST_BYTES_MAX};
 pub use subscription::Subscription;

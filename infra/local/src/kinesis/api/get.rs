@@ -284,7 +284,7 @@ pub(super) fn behind_ms(run: &Run, now_ms: i64) -> i64 {
 }
 
 /// Reads what retention keeps: segments are freed as a whole, and may begin with records that have expired.
-pub(super) async fn read_kept(
+pub(in crate::kinesis) async fn read_kept(
     stream: &Stream,
     shard: &Shard,
     (from, limit): (u64, ReadLimit),

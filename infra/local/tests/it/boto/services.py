@@ -1,10 +1,9 @@
-"""Calls every operation of Firehose, Glue, Athena, S3, Lambda and STS through boto3.
+"""Calls every operation of Glue, Athena, S3, Lambda and STS through boto3; those of Firehose have a script of their own.
 
 Those that the local cloud has are called and their answers parsed and checked; all others in botocore's own models have
 to say that they are not here, by name. Usage: services.py ENDPOINT BOOTSTRAP, the latter a function's binary or "-".
 """
 
-import gzip
 import io
 import json
 import sys
@@ -15,46 +14,6 @@ from model import Service, client
 
 endpoint = sys.argv[1]
 run = uuid.uuid4().hex[:8]
-
-
-def firehose():
-    service = Service("firehose", endpoint)
-    call, refused = service.call, service.refused
-    bucket = s3.bucket
-    destination = {
-        "RoleARN": "arn:aws:iam::000000000000:role/firehose",
-        "BucketARN": f"arn:aws:s3:::{bucket}",
-        "Prefix": "firehose/",
-        "BufferingHints": {"SizeInMBs": 1, "IntervalInSeconds": 1},
-        "CompressionFormat": "GZIP",
-    }
-    made = call("CreateDeliveryStream", DeliveryStreamName=run, ExtendedS3DestinationConfiguration=destination)
-    assert made["DeliveryStreamARN"].endswith(f"deliverystream/{run}"), made
-    refused(
-        "ResourceInUseException",
-        "CreateDeliveryStream",
-        DeliveryStreamName=run,
-        ExtendedS3DestinationConfiguration=destination,
-    )
-    described = call("DescribeDeliveryStream", DeliveryStreamName=run)["DeliveryStreamDescription"]
-    assert described["DeliveryStreamStatus"] == "ACTIVE", described
-    assert run in call("ListDeliveryStreams")["DeliveryStreamNames"]
-    assert call("PutRecord", DeliveryStreamName=run, Record={"Data": b"one\n"})["RecordId"]
-    batch = call("PutRecordBatch", DeliveryStreamName=run, Records=[{"Data": b"two\n"}, {"Data": b"three\n"}])
-    assert batch["FailedPutCount"] == 0 and len(batch["RequestResponses"]) == 2
-    refused("ResourceNotFoundException", "PutRecord", DeliveryStreamName="no-such", Record={"Data": b"x"})
-    lines = b""
-    for _ in range(100):
-        found = s3.client.list_objects_v2(Bucket=bucket, Prefix="firehose/").get("Contents", [])
-        bodies = [s3.client.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read() for entry in found]
-        lines = b"".join(gzip.decompress(body) for body in bodies)
-        if lines.count(b"\n") == 3:
-            break
-        time.sleep(0.1)
-    assert sorted(lines.split()) == [b"one", b"three", b"two"], lines
-    call("DeleteDeliveryStream", DeliveryStreamName=run)
-    refused("ResourceNotFoundException", "DescribeDeliveryStream", DeliveryStreamName=run)
-    service.check_absent()
 
 
 def glue():
@@ -254,7 +213,6 @@ def sts():
 
 s3 = S3()
 s3.objects()
-firehose()
 catalog, base = glue()
 athena(base)
 catalog.call("DeleteTable", DatabaseName=base, Name="t")
