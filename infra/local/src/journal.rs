@@ -181,7 +181,7 @@ mod tests {
             journal.append(&["d"]).unwrap();
             assert_eq!(open(&path, &faults).unwrap().1.last().unwrap(), "d");
         }
-        let mut damaged = whole.clone();
+        let mut damaged = whole;
         damaged[10] ^= 1;
         fs::write(&path, &damaged).unwrap();
         assert!(open(&path, &faults).unwrap_err().to_string().contains("damaged at byte 0"));

@@ -22,6 +22,7 @@ use crate::journal::Journal;
 use crate::kinesis::{ACCOUNT, REGION};
 use crate::wire::ServiceError;
 
+mod batch;
 mod limits;
 mod message;
 mod operations;
@@ -303,7 +304,7 @@ fn missing(parameter: &str) -> ServiceError {
     ServiceError::client("MissingParameterException", message)
 }
 
-fn not_implemented(what: String) -> ServiceError {
+fn not_implemented(what: &str) -> ServiceError {
     ServiceError::client("UnsupportedOperation", format!("{what}: not implemented by the Millrace local cloud"))
 }
 

@@ -321,7 +321,7 @@ mod tests {
         let first = account.take("f").unwrap();
         account.reserve("f", 1).unwrap();
         assert_eq!(account.take("f").unwrap_err(), Throttle::Reserved, "what runs counts as the function's own");
-        assert_eq!(account.read().unreserved, (101, Reading { now: 1, peak: 1 }));
+        assert_eq!(account.read().unreserved, (101, Reading { now: 0, peak: 1 }));
         account.release("f");
         assert_eq!((account.reserved("f"), account.requests_per_s("f")), (None, 1_020));
         let _second = account.take("f").unwrap();

@@ -87,28 +87,29 @@ fn unpack_into(dir: &Path, archive: &[u8]) -> Result<(), CodeError> {
     let mut folders = vec![dir.to_owned()];
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(CodeError::NotAnArchive)?;
-        let name = || entry.name().map_or_else(|_unreadable| format!("file {index}"), std::borrow::Cow::into_owned);
+        let name = match entry.name() {
+            Ok(name) => name.into_owned(),
+            Err(_unreadable) => return Err(CodeError::Outside { name: format!("file {index}") }),
+        };
         // Neither absolute nor above the archive, by whatever way.
-        let Some(path) = entry.enclosed_name().map(|path| dir.join(path)) else {
-            return Err(CodeError::Outside { name: name() });
+        let Some(path) = entry.enclosed_name().filter(|_| !name.starts_with('/')).map(|path| dir.join(path)) else {
+            return Err(CodeError::Outside { name });
         };
         if entry.is_symlink() {
-            return Err(CodeError::Link { name: name() });
+            return Err(CodeError::Link { name });
         }
         if entry.is_dir() {
             make_folder(&path, &mut folders)?;
             continue;
         }
-        let twice = CodeError::Twice { name: name() };
+        let twice = CodeError::Twice { name };
         if let Some(parent) = path.parent() {
             make_folder(parent, &mut folders)?;
         }
         let mode = entry.unix_mode().unwrap_or(MODE_DEFAULT) & 0o777;
         let made = OpenOptions::new().write(true).create_new(true).mode(mode | 0o400).open(&path);
-        let mut file = made.map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists | io::ErrorKind::IsADirectory => twice,
-            _ => CodeError::Disk(error),
-        })?;
+        let is_twice = |kind| matches!(kind, io::ErrorKind::AlreadyExists | io::ErrorKind::IsADirectory);
+        let mut file = made.map_err(|error| if is_twice(error.kind()) { twice } else { CodeError::Disk(error) })?;
         // By what comes out, not by what the archive says of itself.
         let written = copy(&mut entry, &mut file, room)?;
         room = room.checked_sub(written).ok_or(CodeError::TooLarge)?;

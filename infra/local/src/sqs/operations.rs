@@ -1,12 +1,13 @@
 //! SQS' API over AWS JSON 1.0: queues and their attributes, and what is sent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::batch::{BATCH_MAX, check_ids, failure};
 use super::message::{AttributeValue, Content, attributes_md5};
 use super::queue::{Change, Messages};
 use super::settings::{ATTRIBUTES, MESSAGE_BYTES_MAX, Settings, no_fifo};
@@ -17,8 +18,6 @@ use super::{
 use crate::kinesis::ACCOUNT;
 use crate::wire::{self, ServiceError};
 
-/// Entries of a batch.
-pub(super) const BATCH_MAX: usize = 10;
 /// A queue may be purged once in so long.
 const PURGE_PAUSE_MS: i64 = 60_000;
 /// Names in one page of a list.
@@ -118,7 +117,7 @@ impl Sqs {
         let answer = match operation {
             "CreateQueue" => self.create_queue(wire::parse(body)?).await?,
             "GetQueueUrl" => self.get_queue_url(&wire::parse(body)?)?,
-            "ListQueues" => self.list_queues(wire::parse(body)?)?,
+            "ListQueues" => self.list_queues(&wire::parse(body)?)?,
             "GetQueueAttributes" => self.get_attributes(wire::parse(body)?).await?,
             "SetQueueAttributes" => self.set_attributes(wire::parse(body)?).await?,
             "DeleteQueue" => self.delete_queue(wire::parse(body)?).await?,
@@ -145,7 +144,7 @@ impl Sqs {
             return Err(invalid_value(said));
         }
         if !asked.tags.is_empty() {
-            return Err(not_implemented("tags of SQS".to_owned()));
+            return Err(not_implemented("tags of SQS"));
         }
         let settings = Settings::default().with(&asked.attributes)?;
         let (shared, of_queue) = (Arc::clone(&self.shared), name.clone());
@@ -186,7 +185,7 @@ impl Sqs {
         Ok(json!({ "QueueUrl": self.url(&asked.queue_name) }))
     }
 
-    fn list_queues(&self, asked: ListQueues) -> Result<Value, ServiceError> {
+    fn list_queues(&self, asked: &ListQueues) -> Result<Value, ServiceError> {
         if asked.max_results.is_some_and(|results| !(1..=PAGE_MAX).contains(&results)) {
             return Err(invalid_value("MaxResults must be 1 to 1000"));
         }
@@ -438,7 +437,7 @@ impl SendEntry {
     /// The message and its delay, as far as it can be told without its queue.
     fn content(self) -> Result<(Content, Option<u64>), ServiceError> {
         if self.message_deduplication_id.is_some() || self.message_group_id.is_some() {
-            return Err(not_implemented("groups and deduplication of SQS messages".to_owned()));
+            return Err(not_implemented("groups and deduplication of SQS messages"));
         }
         if self.delay_seconds.is_some_and(|seconds| seconds > 900) {
             return Err(invalid_value(
@@ -469,34 +468,4 @@ fn entries(queues: &BTreeMap<String, Arc<Queue>>) -> BTreeMap<String, Entry> {
         Entry { created_ms: queue.created_ms, modified_ms: state.modified_ms, settings: state.settings.clone() }
     };
     queues.iter().map(|(name, queue)| (name.clone(), entry(queue))).collect()
-}
-
-/// Checks the ids of a batch's entries.
-pub(super) fn check_ids<'a>(ids: impl Iterator<Item = &'a str>) -> Result<(), ServiceError> {
-    let ids: Vec<&str> = ids.collect();
-    let refused = |code, said: String| Err(ServiceError::client(code, said));
-    if ids.is_empty() {
-        return refused("EmptyBatchRequest", "There should be at least one entry in the request.".to_owned());
-    }
-    if ids.len() > BATCH_MAX {
-        let said = format!("Maximum number of entries per request are {BATCH_MAX}. You have sent {}.", ids.len());
-        return refused("TooManyEntriesInBatchRequest", said);
-    }
-    if let Some(id) = ids.iter().find(|id| !is_name(id)) {
-        let said = format!(
-            "A batch entry id can only contain alphanumeric characters, hyphens and underscores, at most 80: '{id}'"
-        );
-        return refused("InvalidBatchEntryId", said);
-    }
-    let distinct: BTreeSet<&str> = ids.iter().copied().collect();
-    if distinct.len() < ids.len() {
-        return refused("BatchEntryIdsNotDistinct", "Two entries have the same id.".to_owned());
-    }
-    Ok(())
-}
-
-/// An entry of a batch that failed.
-pub(super) fn failure(id: &str, error: &ServiceError) -> Value {
-    let code = super::older_code(error.code).unwrap_or(error.code);
-    json!({ "Id": id, "SenderFault": error.status < 500, "Code": code, "Message": error.message })
 }

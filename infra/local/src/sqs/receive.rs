@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
+use super::batch::{check_ids, failure};
 use super::message::{AttributeValue, attributes_md5};
-use super::operations::{check_ids, failure};
 use super::queue::{Change, NotHeld, Received};
 use super::receipt::Receipt;
 use super::settings::Settings;

@@ -119,7 +119,7 @@ impl Settings {
                     continue;
                 }
                 "KmsMasterKeyId" | "KmsDataKeyReusePeriodSeconds" | "RedriveAllowPolicy" => {
-                    return Err(not_implemented(format!("SQS attribute {name}")));
+                    return Err(not_implemented(&format!("SQS attribute {name}")));
                 }
                 _ => return Err(ServiceError::client("InvalidAttributeName", format!("Unknown Attribute {name}."))),
             };
@@ -149,7 +149,7 @@ impl Settings {
 
 /// What is said of queues that keep order.
 pub(super) fn no_fifo() -> ServiceError {
-    not_implemented("FIFO queues of SQS".to_owned())
+    not_implemented("FIFO queues of SQS")
 }
 
 fn redrive(text: &str) -> Result<Option<Redrive>, ServiceError> {

@@ -70,6 +70,7 @@ pub(crate) enum Expires {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own; no two of them make a state")]
 pub(crate) struct Batch {
     pub(crate) lane: LaneId,
     /// The hash keys whose order depends on this batch: no later record of them may be sent before it is settled.

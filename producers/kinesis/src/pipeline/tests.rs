@@ -160,7 +160,7 @@ fn lanes_share_requests_and_fall_into_step() {
     bench.at_ms(8);
     bench.check_poll(&["e"]);
     drop(bench.put(HIGH, "f"));
-    let (flush, _flushed) = tokio::sync::oneshot::channel();
+    let (flush, _flushed) = oneshot::channel();
     bench.pipeline.flush(flush);
     bench.check_poll(&["f"]);
 }

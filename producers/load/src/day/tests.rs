@@ -183,7 +183,12 @@ fn forty_thousand_screens_and_five_bidders_make_life_like_curves() {
                 curves.entry(screen.venuetype_parent()).or_default()[usize::try_from(hour).unwrap()] += 1;
                 zones.insert(zone);
             }
-            _ => {}
+            EventType::BidResponse
+            | EventType::Auction
+            | EventType::WinNotice
+            | EventType::LossNotice
+            | EventType::BillingNotice
+            | EventType::FailedEvent => {}
         }
     }
     assert_eq!(bidders, bidder::BIDDERS.iter().map(|bidder| bidder.id.to_owned()).collect());

@@ -17,6 +17,10 @@ use crate::lambda::registry::{Definition, Phase};
 use crate::lambda::{FunctionConfig, Lambda};
 use crate::s3::StoreError;
 
+mod describe;
+
+use describe::{architecture, of_definition};
+
 /// The longest body of a request that brings code: 50 MB as base64, and what stands around it.
 pub(crate) const CODE_BODY_BYTES_MAX: usize = 70_167_211;
 /// What runs here: binaries that bring their runtime along.
@@ -425,10 +429,12 @@ impl Lambda {
             (None, Some(bucket), Some(key)) => {
                 let read: Result<Bytes, StoreError> = self.sinks.s3.get(&bucket, &key, UNZIPPED_BYTES_MAX).await;
                 read.map(Vec::from).map_err(|error| {
-                    let code = match &error {
-                        StoreError::NoSuchKey { .. } => "NoSuchKey",
-                        StoreError::NoSuchBucket { .. } => "NoSuchBucket",
-                        _ => "InternalError",
+                    let code = if matches!(error, StoreError::NoSuchKey { .. }) {
+                        "NoSuchKey"
+                    } else if matches!(error, StoreError::NoSuchBucket { .. }) {
+                        "NoSuchBucket"
+                    } else {
+                        "InternalError"
                     };
                     let message =
                         format!("Error occurred while GetObject. S3 Error Code: {code}. S3 Error Message: {error}");
@@ -438,31 +444,6 @@ impl Lambda {
             _ => Err(Refusal::invalid("Please provide a source for function code: ZipFile, or S3Bucket and S3Key.")),
         }
     }
-}
-
-fn of_definition(definition: &Definition) -> serde_json::Map<String, Value> {
-    let modified = chrono::DateTime::from_timestamp_millis(definition.modified_ms).unwrap_or_default();
-    let shown = json!({
-        "Runtime": definition.runtime,
-        "Role": definition.role,
-        "Description": definition.description,
-        "CodeSize": definition.code_bytes,
-        "CodeSha256": definition.code_sha256,
-        "LastModified": modified.format("%Y-%m-%dT%H:%M:%S%.3f+0000").to_string(),
-        "RevisionId": definition.revision,
-        "TracingConfig": { "Mode": definition.tracing },
-        "EphemeralStorage": { "Size": definition.storage_mb },
-        "LoggingConfig": { "LogFormat": "Text", "LogGroup": format!("/aws/lambda/{}", definition.name) },
-    });
-    let mut shown = shown.as_object().cloned().unwrap_or_default();
-    let dead_letters = definition.dead_letter.as_ref().map(|target| json!({ "TargetArn": target.arn() }));
-    shown.extend(dead_letters.map(|target| ("DeadLetterConfig".to_owned(), target)));
-    shown
-}
-
-/// What this machine runs, by the service's name.
-fn architecture() -> &'static str {
-    if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }
 }
 
 fn check_architectures(asked: &[String]) -> Result<(), Refusal> {

@@ -1,14 +1,18 @@
-"""Calls every operation of Glue, Athena, S3, Lambda and STS through boto3; those of Firehose have a script of their own.
+"""Calls every operation of Glue, Athena, S3, Lambda, SQS, SNS and STS through boto3; those of Firehose have a script of their own.
 
 Those that the local cloud has are called and their answers parsed and checked; all others in botocore's own models have
 to say that they are not here, by name. Usage: services.py ENDPOINT BOOTSTRAP, the latter a function's binary or "-".
 """
 
+import base64
+import gzip
+import hashlib
 import io
 import json
 import sys
 import time
 import uuid
+import zipfile
 
 from model import Service, client
 
@@ -200,8 +204,172 @@ def lambdas():
     assert [one["UUID"] for one in call("ListEventSourceMappings", FunctionName="f")["EventSourceMappings"]] == [mapping]
     assert call("DeleteEventSourceMapping", UUID=mapping)["State"] == "Deleting"
     refused("ResourceNotFoundException", "GetEventSourceMapping", UUID=mapping)
+    from_archive(service)
     refused("ResourceNotFoundException", "GetFunction", FunctionName="no-such")
     refused("ResourceNotFoundException", "Invoke", FunctionName="no-such", Payload=b"{}")
+    service.check_absent()
+
+
+# A runtime of its own in a few lines: it answers with its event, and fails where that is asked for.
+BOOTSTRAP = b'''#!/usr/bin/env python3
+import json, os, urllib.request
+base = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"] + "/2018-06-01/runtime/invocation/"
+while True:
+    with urllib.request.urlopen(base + "next") as answer:
+        id, event = answer.headers["lambda-runtime-aws-request-id"], json.load(answer)
+    print("got", json.dumps(event), flush=True)
+    kind = "error" if isinstance(event, dict) and event.get("fail") else "response"
+    body = {"errorType": "Asked", "errorMessage": "it was asked for"} if kind == "error" else {"got": event}
+    urllib.request.urlopen(base + id + "/" + kind, data=json.dumps(body).encode()).read()
+'''
+
+
+def archive(mode=0o755):
+    """An archive as cargo-lambda makes it: `bootstrap`, executable."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as zipped:
+        entry = zipfile.ZipInfo("bootstrap")
+        entry.external_attr = (0o100000 | mode) << 16
+        entry.compress_type = zipfile.ZIP_DEFLATED
+        zipped.writestr(entry, BOOTSTRAP)
+    return file.getvalue()
+
+
+def from_archive(service):
+    call, refused = service.call, service.refused
+    name = f"zip-{run}"
+    settings = {
+        "FunctionName": name,
+        "Runtime": "provided.al2023",
+        "Role": "arn:aws:iam::000000000000:role/r",
+        "Handler": "bootstrap",
+        "Timeout": 20,
+        "MemorySize": 512,
+    }
+    made = call("CreateFunction", **settings, Code={"ZipFile": archive()})
+    assert made["State"] == "Pending" and made["CodeSize"] == len(archive()), made
+    refused("ResourceConflictException", "CreateFunction", **settings, Code={"ZipFile": archive()})
+    service.client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+    answer = call("Invoke", FunctionName=name, Payload=b'{"n": 1}', LogType="Tail")
+    assert json.load(answer["Payload"]) == {"got": {"n": 1}}, answer
+    log = base64.b64decode(answer["LogResult"]).decode()
+    assert "START RequestId" in log and "REPORT RequestId" in log, log
+    failed = call("Invoke", FunctionName=name, Payload=b'{"fail": true}')
+    assert failed["FunctionError"] == "Unhandled" and json.load(failed["Payload"])["errorType"] == "Asked", failed
+    s3.client.put_object(Bucket=s3.bucket, Key="code.zip", Body=archive())
+    call("UpdateFunctionCode", FunctionName=name, S3Bucket=s3.bucket, S3Key="code.zip")
+    service.client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+    call("UpdateFunctionConfiguration", FunctionName=name, Environment={"Variables": {"COLOUR": "red"}})
+    service.client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+    found = call("GetFunctionConfiguration", FunctionName=name)
+    assert found["Environment"]["Variables"] == {"COLOUR": "red"} and found["State"] == "Active", found
+    refused("InvalidParameterValueException", "PutFunctionConcurrency", FunctionName=name, ReservedConcurrentExecutions=901)
+    call("PutFunctionConcurrency", FunctionName=name, ReservedConcurrentExecutions=5)
+    assert call("GetFunctionConcurrency", FunctionName=name)["ReservedConcurrentExecutions"] == 5
+    assert call("GetAccountSettings")["AccountLimit"]["UnreservedConcurrentExecutions"] == 995
+    call("DeleteFunctionConcurrency", FunctionName=name)
+    sqs = client("sqs", endpoint)
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    destination = {"OnSuccess": {"Destination": arn}, "OnFailure": {"Destination": arn}}
+    call("PutFunctionEventInvokeConfig", FunctionName=name, MaximumRetryAttempts=0, DestinationConfig=destination)
+    call("UpdateFunctionEventInvokeConfig", FunctionName=name, MaximumEventAgeInSeconds=60)
+    assert call("GetFunctionEventInvokeConfig", FunctionName=name)["MaximumRetryAttempts"] == 0
+    assert len(call("ListFunctionEventInvokeConfigs", FunctionName=name)["FunctionEventInvokeConfigs"]) == 1
+    for event, condition in (({"n": 2}, "Success"), ({"fail": 1}, "RetriesExhausted")):
+        accepted = call("Invoke", FunctionName=name, InvocationType="Event", Payload=json.dumps(event))
+        assert accepted["StatusCode"] == 202, accepted
+        message = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=20)["Messages"][0]
+        record = json.loads(message["Body"])
+        assert record["requestContext"]["condition"] == condition and record["requestPayload"] == event, record
+        sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    call("DeleteFunctionEventInvokeConfig", FunctionName=name)
+    from_stream(service, name, sqs, url, arn)
+    call("DeleteFunction", FunctionName=name)
+    refused("ResourceNotFoundException", "GetFunctionConfiguration", FunctionName=name)
+    sqs.delete_queue(QueueUrl=url)
+
+
+def from_stream(service, name, sqs, url, arn):
+    """A batch that the function fails is told to the queue, without its records."""
+    kinesis = client("kinesis", endpoint)
+    stream = f"failing-{run}"
+    kinesis.create_stream(StreamName=stream, ShardCount=1)
+    kinesis.get_waiter("stream_exists").wait(StreamName=stream, WaiterConfig={"Delay": 1})
+    mapping = service.client.create_event_source_mapping(
+        EventSourceArn=kinesis.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]["StreamARN"],
+        FunctionName=name,
+        StartingPosition="TRIM_HORIZON",
+        MaximumRetryAttempts=0,
+        FunctionResponseTypes=["ReportBatchItemFailures"],
+        DestinationConfig={"OnFailure": {"Destination": arn}},
+    )
+    # Its code answers without failures, so the batch succeeds; one that is not executable fails.
+    service.client.update_function_code(FunctionName=name, ZipFile=archive(0o644))
+    kinesis.put_record(StreamName=stream, PartitionKey="k", Data=b"{}")
+    message = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=20)["Messages"][0]
+    record = json.loads(message["Body"])
+    assert record["KinesisBatchInfo"]["batchSize"] == 1 and "payload" not in record, record
+    service.client.delete_event_source_mapping(UUID=mapping["UUID"])
+
+
+def sqs():
+    service = Service("sqs", endpoint)
+    call, refused = service.call, service.refused
+    url = call("CreateQueue", QueueName=run, Attributes={"VisibilityTimeout": "60"})["QueueUrl"]
+    assert call("GetQueueUrl", QueueName=run)["QueueUrl"] == url
+    refused("QueueAlreadyExists", "CreateQueue", QueueName=run, Attributes={"VisibilityTimeout": "61"})
+    assert url in call("ListQueues", QueueNamePrefix=run)["QueueUrls"]
+    call("SetQueueAttributes", QueueUrl=url, Attributes={"DelaySeconds": "0"})
+    attributes = {"n": {"DataType": "Number", "StringValue": "7"}, "b": {"DataType": "Binary", "BinaryValue": b"\x00\xff"}}
+    sent = call("SendMessage", QueueUrl=url, MessageBody="one \u20ac", MessageAttributes=attributes)
+    assert sent["MD5OfMessageBody"] == hashlib.md5("one \u20ac".encode()).hexdigest(), sent
+    entries = [{"Id": name, "MessageBody": name} for name in ("a", "b")]
+    assert len(call("SendMessageBatch", QueueUrl=url, Entries=entries)["Successful"]) == 2
+    got = call("ReceiveMessage", QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"], AttributeNames=["All"])
+    messages = got["Messages"]
+    assert [message["Body"] for message in messages] == ["one \u20ac", "a", "b"], messages
+    assert messages[0]["MessageAttributes"]["b"]["BinaryValue"] == b"\x00\xff", messages
+    assert messages[0]["MD5OfMessageAttributes"] == sent["MD5OfMessageAttributes"]
+    assert messages[0]["Attributes"]["ApproximateReceiveCount"] == "1"
+    held = [message["ReceiptHandle"] for message in messages]
+    counts = call("GetQueueAttributes", QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    assert counts["ApproximateNumberOfMessagesNotVisible"] == "3", counts
+    call("DeleteMessage", QueueUrl=url, ReceiptHandle=held[0])
+    call("ChangeMessageVisibility", QueueUrl=url, ReceiptHandle=held[1], VisibilityTimeout=0)
+    entry = {"Id": "b", "ReceiptHandle": held[2], "VisibilityTimeout": 0}
+    assert len(call("ChangeMessageVisibilityBatch", QueueUrl=url, Entries=[entry])["Successful"]) == 1
+    again = call("ReceiveMessage", QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+    entries = [{"Id": str(n), "ReceiptHandle": message["ReceiptHandle"]} for n, message in enumerate(again)]
+    assert len(call("DeleteMessageBatch", QueueUrl=url, Entries=entries)["Successful"]) == 2
+    refused("ReceiptHandleIsInvalid", "DeleteMessage", QueueUrl=url, ReceiptHandle="x")
+    refused("AWS.SimpleQueueService.UnsupportedOperation", "CreateQueue", QueueName=f"{run}.fifo")
+    call("PurgeQueue", QueueUrl=url)
+    call("DeleteQueue", QueueUrl=url)
+    refused("AWS.SimpleQueueService.NonExistentQueue", "GetQueueUrl", QueueName=run)
+    service.check_absent()
+
+
+def sns():
+    service = Service("sns", endpoint)
+    call, refused = service.call, service.refused
+    sqs = client("sqs", endpoint)
+    url = sqs.create_queue(QueueName=f"sns-{run}")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    topic = call("CreateTopic", Name=run)["TopicArn"]
+    assert topic in [found["TopicArn"] for found in call("ListTopics")["Topics"]]
+    made = call("Subscribe", TopicArn=topic, Protocol="sqs", Endpoint=arn)["SubscriptionArn"]
+    attributes = {"n": {"DataType": "String", "StringValue": "v"}}
+    call("Publish", TopicArn=topic, Message="hello <you>", Subject="s", MessageAttributes=attributes)
+    body = json.loads(sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5)["Messages"][0]["Body"])
+    assert body["Message"] == "hello <you>" and body["MessageAttributes"]["n"]["Value"] == "v", body
+    assert call("GetTopicAttributes", TopicArn=topic)["Attributes"]["SubscriptionsConfirmed"] == "1"
+    assert made in [found["SubscriptionArn"] for found in call("ListSubscriptions")["Subscriptions"]]
+    assert len(call("ListSubscriptionsByTopic", TopicArn=topic)["Subscriptions"]) == 1
+    call("Unsubscribe", SubscriptionArn=made)
+    call("DeleteTopic", TopicArn=topic)
+    refused("NotFound", "Publish", TopicArn=topic, Message="x")
+    sqs.delete_queue(QueueUrl=url)
     service.check_absent()
 
 
@@ -219,5 +387,7 @@ catalog.call("DeleteTable", DatabaseName=base, Name="t")
 catalog.call("DeleteDatabase", Name=base)
 catalog.check_absent()
 lambdas()
+sqs()
+sns()
 sts()
 s3.end()
