@@ -1,4 +1,4 @@
-//! One JSON object as a row of a table, as the OpenX and the Hive deserializer read it.
+//! One JSON object as a row of a table, as the `OpenX` and the Hive deserializer read it.
 //!
 //! Values are read from their text by the column's type: digits of decimals are kept, and nothing is parsed twice. A
 //! value that is of another kind is turned where the deserializers turn it (a number into a string's text, a text into

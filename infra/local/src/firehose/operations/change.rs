@@ -24,14 +24,12 @@ pub(super) struct EncryptionRequest {
 }
 
 pub(super) async fn destination(firehose: &Firehose, request: UpdateRequest) -> Result<Value, FirehoseError> {
-    let update = match (request.extended_s3_destination_update, request.s3_destination_update) {
-        (Some(update), None) | (None, Some(update)) => update,
-        (Some(_), Some(_)) | (None, None) => {
-            return Err(invalid(
-                "Exactly one S3 destination update is needed; others are not implemented by the Millrace \
-                                local cloud",
-            ));
-        }
+    let ((Some(update), None) | (None, Some(update))) =
+        (request.extended_s3_destination_update, request.s3_destination_update)
+    else {
+        return Err(invalid(
+            "Exactly one S3 destination update is needed; others are not implemented by the Millrace local cloud",
+        ));
     };
     let (expected, now_ms) = (request.current_delivery_stream_version_id, firehose.now_ms());
     let change = firehose.change(&request.delivery_stream_name, |config| {

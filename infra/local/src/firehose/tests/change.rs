@@ -7,10 +7,12 @@ use super::{around, call, create, objects, open_with};
 use crate::clock::Clock;
 
 fn update(version: &str, changes: Value) -> Value {
-    json!({
+    let mut request = json!({
         "DeliveryStreamName": "failed", "CurrentDeliveryStreamVersionId": version,
-        "DestinationId": "destinationId-000000000001", "ExtendedS3DestinationUpdate": changes,
-    })
+        "DestinationId": "destinationId-000000000001",
+    });
+    request["ExtendedS3DestinationUpdate"] = changes;
+    request
 }
 
 #[tokio::test]
