@@ -172,14 +172,7 @@ impl Cloud {
         let data = Arc::new(DataDir::open(&config.data_dir)?);
         let (listener, address) = listen(config.listen).await?;
         let mut listeners = vec![Listener { tcp: listener, tls: None }];
-        let https = match config.doors.https_port {
-            Some(port) => {
-                let (tcp, https) = Https::open(&data, SocketAddr::new(address.ip(), port), &config.clock).await?;
-                listeners.push(Listener { tcp, tls: Some(https.identity.acceptor().clone()) });
-                Some(https)
-            }
-            None => None,
-        };
+        let https = open_https(&data, &config, address, &mut listeners).await?;
         let faults = data.faults().clone();
         faults.set(config.faults, config.clock.now_ms())?;
         let (store_data, clock, is_limited) = (Arc::clone(&data), config.clock.clone(), config.kinesis_is_limited);
@@ -336,6 +329,19 @@ impl Https {
         let (listener, address) = listen(address).await?;
         Ok((listener, Self { address, identity }))
     }
+}
+
+/// Opens the second door, if there is to be one.
+async fn open_https(
+    data: &DataDir,
+    config: &CloudConfig,
+    address: SocketAddr,
+    listeners: &mut Vec<Listener>,
+) -> Result<Option<Https>, CloudError> {
+    let Some(port) = config.doors.https_port else { return Ok(None) };
+    let (tcp, https) = Https::open(data, SocketAddr::new(address.ip(), port), &config.clock).await?;
+    listeners.push(Listener { tcp, tls: Some(https.identity.acceptor().clone()) });
+    Ok(Some(https))
 }
 
 /// Queues, and the topics that publish to them.

@@ -152,7 +152,9 @@ impl Door {
         match self.fate(&called) {
             Fate::Throttle => Ok(refuse(&called, called.throttled(), request).await),
             Fate::Fail => Ok(refuse(&called, called.failed(), request).await),
-            fate => carry_out(fate, answer(self, request)).await,
+            fate @ (Fate::Answer | Fate::Delay(_) | Fate::Hang | Fate::Cut) => {
+                carry_out(fate, answer(self, request)).await
+            }
         }
     }
 

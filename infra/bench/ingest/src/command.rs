@@ -12,7 +12,7 @@ use ingest::{
 use producer_bench::figure::Figure;
 use tokio::runtime::Runtime;
 
-use crate::{floor, flood, outage, pace, steady, validation};
+use crate::{flood, floor, outage, pace, steady, validation};
 
 /// What the program does: measure, or be the server that is measured.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]

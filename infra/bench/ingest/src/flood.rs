@@ -101,7 +101,9 @@ pub(crate) async fn measure(length: Duration, with_peer: bool) -> anyhow::Result
         figure("ingest.singles_http2", "requests/CPU s", GOAL_SINGLES, &streams, of_streams),
         figure("ingest.batches", "events/CPU s", GOAL_BATCHES, &batches, calls),
     ];
-    for (name, calls) in [("ingest.floor", SINGLES), ("ingest.floor_http2", SINGLES_HTTP2), ("ingest.floor_batches", BATCHES)] {
+    for (name, calls) in
+        [("ingest.floor", SINGLES), ("ingest.floor_http2", SINGLES_HTTP2), ("ingest.floor_batches", BATCHES)]
+    {
         figures.push(floor(name, calls, length).await?);
     }
     Ok((figures, rate))
@@ -112,7 +114,8 @@ async fn floor(name: &'static str, calls: Calls, length: Duration) -> anyhow::Re
     let server = server::start_floor().await?;
     let Calls { protocol, callers, .. } = calls;
     // A batch is a call of so many events here too, whatever the answer says.
-    let callers = Callers { address: server.address, callers, protocol, events: calls.events, numbers: Numbers::default() };
+    let callers =
+        Callers { address: server.address, callers, protocol, events: calls.events, numbers: Numbers::default() };
     call(&callers, Due::AtOnce, WARM_UP).await?;
     let cpu = server.cpu()?;
     let outcome = call(&callers, Due::AtOnce, length).await?;
@@ -126,7 +129,8 @@ async fn floor(name: &'static str, calls: Calls, length: Duration) -> anyhow::Re
         better: Better::Higher,
         peer: None,
         peer_value: None,
-        note: "the same calls to a server of the same HTTP library that reads and answers, and does nothing else".to_owned(),
+        note: "the same calls to a server of the same HTTP library that reads and answers, and does nothing else"
+            .to_owned(),
     })
 }
 

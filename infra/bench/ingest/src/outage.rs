@@ -36,7 +36,8 @@ pub(crate) async fn measure(full: f64, outage: Duration) -> anyhow::Result<Vec<F
     let server = server::start(&endpoint, &settings).await?;
     let numbers = Numbers::default();
     // Until the spool opens every call waits, so there are connections for more than a second of them.
-    let callers = Callers { address: server.address, protocol: Protocol::Http1, callers: CONNECTIONS * 8, events: 1, numbers };
+    let callers =
+        Callers { address: server.address, protocol: Protocol::Http1, callers: CONNECTIONS * 8, events: 1, numbers };
     let length = BEFORE + outage + AFTER;
     let failing = async {
         tokio::time::sleep(BEFORE).await;

@@ -23,7 +23,8 @@ pub(crate) async fn measure(full: f64, length: Duration) -> anyhow::Result<Vec<F
     let endpoint = endpoint(ROUND_TRIP_MS)?;
     let server = server::start(&endpoint, &[("LINGER_MS", LINGER_MS.to_string())]).await?;
     let numbers = Numbers::default();
-    let callers = Callers { address: server.address, protocol: Protocol::Http1, callers: CONNECTIONS * 2, events: 1, numbers };
+    let callers =
+        Callers { address: server.address, protocol: Protocol::Http1, callers: CONNECTIONS * 2, events: 1, numbers };
     let due = Due::PerSecond(full / 2.0);
     call(&callers, due, WARM_UP).await?;
     let cpu = server.cpu()?;

@@ -21,7 +21,13 @@ const GOAL_PERCENT: f64 = 10.0;
 pub(crate) async fn measure(length: Duration) -> anyhow::Result<Vec<Figure>> {
     let endpoint = endpoint(ROUND_TRIP_MS)?;
     let server = server::start(&endpoint, &[]).await?;
-    let callers = Callers { address: server.address, protocol: Protocol::Http1, callers: CONNECTIONS, events: 1, numbers: Numbers::default() };
+    let callers = Callers {
+        address: server.address,
+        protocol: Protocol::Http1,
+        callers: CONNECTIONS,
+        events: 1,
+        numbers: Numbers::default(),
+    };
     call(&callers, Due::AtOnce, WARM_UP).await?;
     let mut samples = Vec::new();
     let sampling = async {

@@ -158,8 +158,11 @@ pub(super) mod tests {
 
     use super::*;
 
+    /// Name, mode and content.
+    pub(in crate::lambda) type File<'f> = (&'f str, u32, &'f [u8]);
+
     /// An archive of files with their modes.
-    pub(in crate::lambda) fn archive(files: &[(&str, u32, &[u8])]) -> Vec<u8> {
+    pub(in crate::lambda) fn archive(files: &[File<'_>]) -> Vec<u8> {
         let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
         for (name, mode, content) in files {
             writer.start_file(*name, SimpleFileOptions::default().unix_permissions(*mode)).unwrap();
@@ -171,7 +174,7 @@ pub(super) mod tests {
     #[test]
     fn files_lie_where_the_archive_says_with_its_modes() {
         let root = tempfile::tempdir().unwrap();
-        let files: [(&str, u32, &[u8]); 2] = [("bootstrap", 0o755, b"#!/bin/sh\n"), ("data/table", 0o644, b"x")];
+        let files: [File<'_>; 2] = [("bootstrap", 0o755, b"#!/bin/sh\n"), ("data/table", 0o644, b"x")];
         let code = unpack(root.path(), &archive(&files)).unwrap();
         let mode = |name: &str| fs::metadata(code.dir.join(name)).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode("bootstrap"), mode("data/table")), (0o755, 0o644));

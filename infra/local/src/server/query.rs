@@ -41,7 +41,9 @@ impl Door {
                 match self.fate(&called) {
                     Fate::Throttle => Ok(refusal(sns::NAMESPACE, &called.throttled())),
                     Fate::Fail => Ok(refusal(sns::NAMESPACE, &called.failed())),
-                    fate => super::carry_out(fate, answer).await,
+                    fate @ (Fate::Answer | Fate::Delay(_) | Fate::Hang | Fate::Cut) => {
+                        super::carry_out(fate, answer).await
+                    }
                 }
             }
             None | Some(STS_VERSION) => Ok(self.answer_sts(&parts, &body)),

@@ -89,7 +89,7 @@ mod tests {
         let publication = Publication {
             message: "{\"a\":1}".to_owned(),
             subject: Some("s".to_owned()),
-            attributes: [("n".to_owned(), AttributeValue::number(7))].into(),
+            attributes: [("n".to_owned(), AttributeValue::number(&7))].into(),
         };
         expect_test::expect![[r#"
             {

@@ -49,7 +49,7 @@ impl AttributeValue {
     }
 
     /// A number.
-    pub fn number(value: impl ToString) -> Self {
+    pub fn number(value: &impl ToString) -> Self {
         Self { data_type: "Number".to_owned(), string_value: Some(value.to_string()), binary_value: None }
     }
 
@@ -222,12 +222,12 @@ mod tests {
         check(with("a..b", AttributeValue::string("x")), "not a name");
         check(with("AWS.x", AttributeValue::string("x")), "not a name");
         check(with("n", AttributeValue::string("")), "non-empty");
-        check(with("n", AttributeValue::number("seven")), "not a number");
+        check(with("n", AttributeValue::number(&"seven")), "not a number");
         check(with("n", attribute("Text", Some("x"), None)), "type 'Text'");
         check(with("n", attribute("Binary", None, Some("?"))), "base64");
         let many = (0..11).map(|number| (format!("n{number}"), AttributeValue::string("x"))).collect();
         check(Content { attributes: many, ..Content::of("x") }, "[11]");
-        with("n.m-1", AttributeValue::number(7)).check(1_024).unwrap();
-        assert_eq!(with("n", AttributeValue::number(7)).size(), 1 + 1 + 6 + 1);
+        with("n.m-1", AttributeValue::number(&7)).check(1_024).unwrap();
+        assert_eq!(with("n", AttributeValue::number(&7)).size(), 1 + 1 + 6 + 1);
     }
 }

@@ -152,7 +152,7 @@ impl Messages {
             if found.received.len() >= most.min(room) || found.given_up.len() >= most {
                 break;
             }
-            if self.is_expired(message, settings, now_ms) {
+            if is_expired(message, settings, now_ms) {
                 continue;
             }
             let is_given_up = settings.redrive.as_ref().is_some_and(|redrive| message.received >= redrive.receives_max);
@@ -190,7 +190,7 @@ impl Messages {
     /// Removes what is too old. Nobody needs to be told: a restart finds the same.
     pub(super) fn expire(&mut self, settings: &Settings, now_ms: i64) {
         while let Some((number, message)) = self.held.first_key_value() {
-            if !self.is_expired(message, settings, now_ms) {
+            if !is_expired(message, settings, now_ms) {
                 break;
             }
             self.remove(*number);
@@ -217,10 +217,6 @@ impl Messages {
 
     pub(super) fn bytes(&self) -> usize {
         self.bytes
-    }
-
-    fn is_expired(&self, message: &Message, settings: &Settings, now_ms: i64) -> bool {
-        message.sent_ms.saturating_add(ms(settings.retention_s)) <= now_ms
     }
 
     fn show_at(&mut self, number: u64, visible_ms: i64) {
@@ -250,9 +246,16 @@ pub(super) struct Receive {
     pub(super) is_over_limit: bool,
 }
 
+fn is_expired(message: &Message, settings: &Settings, now_ms: i64) -> bool {
+    message.sent_ms.saturating_add(ms(settings.retention_s)) <= now_ms
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Bodies with their counts, and the bodies of those that are given up.
+    type Taken = (Vec<(String, u32)>, Vec<String>);
 
     struct Queue {
         messages: Messages,
@@ -271,7 +274,7 @@ mod tests {
         }
 
         /// What is received: bodies with their counts, and those that are given up.
-        fn receive(&mut self, most: usize, now_ms: i64) -> (Vec<(String, u32)>, Vec<String>) {
+        fn receive(&mut self, most: usize, now_ms: i64) -> Taken {
             let found = self.messages.receive(most, self.settings.visibility_s, &self.settings, now_ms);
             found.changes.into_iter().for_each(|change| self.messages.apply(change));
             let body = |received: &Received| received.message.content.body.clone();

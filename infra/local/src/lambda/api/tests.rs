@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::data_dir::DataDir;
 use crate::kinesis::Store;
 use crate::lambda::FunctionConfig;
-use crate::lambda::code::tests::archive;
+use crate::lambda::code::tests::{File, archive};
 use crate::s3::S3;
 
 use super::*;
@@ -103,7 +103,7 @@ async fn ask(lambda: &Lambda, method: Method, path: &str, body: &Value) -> (u16,
     (parts.status.as_u16(), serde_json::from_slice(&body).unwrap_or_default())
 }
 
-fn zipped(files: &[(&str, u32, &[u8])]) -> String {
+fn zipped(files: &[File<'_>]) -> String {
     base64_simd::STANDARD.encode_to_string(archive(files))
 }
 

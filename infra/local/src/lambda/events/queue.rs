@@ -115,7 +115,7 @@ impl Event {
         } else {
             return None;
         };
-        Some(self.ending(condition, self.state.failures, self.state.error.clone(), now_ms))
+        Some(ending(condition, self.state.failures, self.state.error.clone(), now_ms))
     }
 
     /// What follows from an attempt.
@@ -123,12 +123,12 @@ impl Event {
         let state = &self.state;
         match outcome {
             Outcome::Answered(response) => {
-                Next::End(self.ending(Condition::Success, state.failures.saturating_add(1), Some(response), now_ms))
+                Next::End(ending(Condition::Success, state.failures.saturating_add(1), Some(response), now_ms))
             }
             Outcome::Failed(response) => {
                 let failures = state.failures.saturating_add(1);
                 if failures > policy.retries_max {
-                    return Next::End(self.ending(Condition::RetriesExhausted, failures, Some(response), now_ms));
+                    return Next::End(ending(Condition::RetriesExhausted, failures, Some(response), now_ms));
                 }
                 let pause_ms = usize::try_from(failures).ok().and_then(|count| RETRY_PAUSES_MS.get(count - 1));
                 let due_ms = now_ms.saturating_add(pause_ms.copied().unwrap_or(PAUSE_MS_MAX));
@@ -144,13 +144,13 @@ impl Event {
         (!is_hopeless).then(|| State { ending: Some(ending.clone()), ..self.state.delayed(now_ms) })
     }
 
-    fn ending(&self, condition: Condition, invocations: u32, response: Option<Arc<str>>, now_ms: i64) -> Ending {
-        Ending { condition, ended_ms: now_ms, invocations, response }
-    }
-
     pub(super) fn bytes(&self) -> usize {
         self.payload.len()
     }
+}
+
+fn ending(condition: Condition, invocations: u32, response: Option<Arc<str>>, now_ms: i64) -> Ending {
+    Ending { condition, ended_ms: now_ms, invocations, response }
 }
 
 impl State {

@@ -106,7 +106,7 @@ pub(super) fn dead_letter(event: &Event, ending: &Ending) -> Letter {
     let message = Some(message.get(..end).unwrap_or_default()).filter(|text| !text.is_empty());
     let attributes = [
         ("RequestID", AttributeValue::string(&event.request_id)),
-        ("ErrorCode", AttributeValue::number(200)),
+        ("ErrorCode", AttributeValue::number(&200)),
         ("ErrorMessage", AttributeValue::string(message.unwrap_or("unknown"))),
     ];
     let attributes = attributes.map(|(name, value)| (name.to_owned(), value)).into();
