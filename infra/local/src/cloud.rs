@@ -333,7 +333,7 @@ impl Https {
 
 /// Opens the second door, if there is to be one.
 async fn open_https(
-    data: &DataDir,
+    data: &Arc<DataDir>,
     config: &CloudConfig,
     address: SocketAddr,
     listeners: &mut Vec<Listener>,

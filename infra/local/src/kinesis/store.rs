@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
 use std::time::Duration;
 
 use crate::clock::Clock;
@@ -26,6 +27,9 @@ use super::stream::{self, Home, Stream, TornTail};
 pub(super) const SHARDS_MAX: usize = 1_000;
 /// Open shards of all streams together: the quota of an account in us-east-1.
 pub(super) const ACCOUNT_SHARDS_MAX: usize = 20_000;
+
+/// Streams that are opened at a time.
+const OPENERS_MAX: usize = 8;
 
 /// Beside the directory of the streams.
 const ACCOUNT_FILE: &str = "kinesis-account.json";
@@ -85,17 +89,9 @@ impl Store {
         let home = Home { data, clock, is_limited, transition_time: TransitionTime::default() };
         let mut streams = BTreeMap::new();
         let mut torn = Vec::new();
-        for entry in fs::read_dir(&root).map_err(io_error)? {
-            let dir = entry.map_err(io_error)?.path();
-            match stream::read_file(&dir).map_err(|source| StoreError::Io { path: dir.clone(), source })? {
-                Some(file) => {
-                    remove_unlisted(&dir, &file)?;
-                    let (stream, stream_torn) = Stream::open(dir, &file, home.clone())?;
-                    torn.extend(stream_torn);
-                    streams.insert(file.name, stream);
-                }
-                None => fs::remove_dir_all(&dir).map_err(|source| StoreError::Io { path: dir.clone(), source })?,
-            }
+        for (name, stream, stream_torn) in open_streams(&root, &home)? {
+            torn.extend(stream_torn);
+            streams.insert(name, stream);
         }
         for tail in &torn {
             tracing::warn!(
@@ -275,6 +271,42 @@ impl Store {
     fn io_error(&self, source: io::Error) -> StoreError {
         StoreError::Io { path: self.inner.root.clone(), source }
     }
+}
+
+/// A stream with its name, and what recovery cut off its log.
+type Opened = (String, Stream, Option<TornTail>);
+
+/// Opens all streams, several at a time: each is a wait for the disk.
+fn open_streams(root: &Path, home: &Home) -> Result<Vec<Opened>, StoreError> {
+    let io_error = |source| StoreError::Io { path: root.to_owned(), source };
+    let mut dirs = Vec::new();
+    for entry in fs::read_dir(root).map_err(io_error)? {
+        dirs.push(entry.map_err(io_error)?.path());
+    }
+    let share = dirs.len().div_ceil(OPENERS_MAX).max(1);
+    thread::scope(|scope| {
+        let open_share = |dirs: &[PathBuf]| dirs.iter().filter_map(|dir| open_stream(dir, home).transpose()).collect();
+        let openers: Vec<_> = dirs.chunks(share).map(|dirs| scope.spawn(move || open_share(dirs))).collect();
+        let mut opened = Vec::with_capacity(dirs.len());
+        for opener in openers {
+            let share: Result<Vec<Opened>, StoreError> =
+                opener.join().unwrap_or_else(|_panicked| Err(io_error(io::Error::other("opening a stream panicked"))));
+            opened.extend(share?);
+        }
+        Ok(opened)
+    })
+}
+
+/// Opens one stream; what is left of one that does not exist is removed.
+fn open_stream(dir: &Path, home: &Home) -> Result<Option<Opened>, StoreError> {
+    let io_error = |source| StoreError::Io { path: dir.to_owned(), source };
+    let Some(file) = stream::read_file(dir).map_err(io_error)? else {
+        fs::remove_dir_all(dir).map_err(io_error)?;
+        return Ok(None);
+    };
+    remove_unlisted(dir, &file)?;
+    let (stream, torn) = Stream::open(dir.to_owned(), &file, home.clone())?;
+    Ok(Some((file.name, stream, torn)))
 }
 
 /// Removes shard directories of format 1 that the stream does not list: a reshard or a trim that was cut short.
