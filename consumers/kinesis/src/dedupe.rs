@@ -17,7 +17,8 @@
 //! **How far it reaches.** Reading on, any distance: one counter per lane is enough. Going back, as far as the history of the
 //! lane (256 aggregates by default): what lies before it is handed out, repeats too. A window that begins in the middle of a
 //! shard, or has forgotten a lane, hands out the first copy that it sees. It forgets the lane that was silent longest once
-//! there are more than it may keep (1,024 by default). So whatever it does not know costs a repeat at most, never a record.
+//! there are more than it may keep (1,024 by default). So whatever it does not know costs a repeat at most, never a
+//! record. Of a spool it takes the word that what is below a number was stored: a reader that began behind the first copy leaves out the second.
 //!
 //! **Across shards.** After a split or merge the copy may be in the child and the first in the parent:
 //! [`DedupeWindow::after`] begins a child's window with what its parents' have seen. A retry that raced the reshard is found

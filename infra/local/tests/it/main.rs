@@ -7,6 +7,8 @@ mod breaking;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod formats;
+#[cfg(test)]
 mod fronts;
 #[cfg(test)]
 mod http;
