@@ -216,7 +216,7 @@ mod tests {
     fn a_failed_event_keeps_the_record_and_its_place() {
         let line = failure(b"\xffx").line(1_795_000_001_000).unwrap();
         expect_test::expect![[r#"
-            {"failed_event_id":"5a9c2211-7aee-8310-904a-dd44eab84e38","event_id":null,"tenant_id":null,"received_ts":"2026-11-18 11:06:40.123","failed_ts":"2026-11-18 11:06:41.000","failure_type":"json_syntax","error_code":"event","error_path":null,"error_message":"read the event","payload":"/3g=","payload_bytes":2,"processor":"stage","processor_version":"0.1.0","shard_id":"shardId-000000000000","sequence_number":"49","sub_sequence":3}
+            {"failed_event_id":"82ce777e-4ac6-8976-833e-2f9b96f04515","event_id":null,"tenant_id":null,"received_ts":"2026-11-18 11:06:40.123","failed_ts":"2026-11-18 11:06:41.000","failure_type":"json_syntax","error_code":"event","error_path":null,"error_message":"read the event","payload":"/3g=","payload_bytes":2,"processor":"stage","processor_version":"0.1.0","shard_id":"shardId-000000000000","sequence_number":"49","sub_sequence":3}
         "#]]
         .assert_eq(std::str::from_utf8(&line).unwrap());
     }

@@ -106,7 +106,7 @@ fn every_column_of_an_ad_request() {
         batch,
         0,
         &expect![[r#"
-            event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
+            event_id "13fa2167-2f13-85ae-ba70-7d52937e6c96"
             schema_version 1
             tenant_id "demo"
             auction_id "auction-1"
@@ -159,7 +159,7 @@ fn every_column_of_an_imp() {
         batch,
         0,
         &expect![[r#"
-            event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
+            event_id "13fa2167-2f13-85ae-ba70-7d52937e6c96"
             imp_index 0
             tenant_id "demo"
             auction_id "auction-1"
@@ -203,7 +203,7 @@ fn every_column_of_an_imp_of_an_unknown_ad_unit() {
         batch,
         1,
         &expect![[r#"
-            event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
+            event_id "13fa2167-2f13-85ae-ba70-7d52937e6c96"
             imp_index 1
             tenant_id "demo"
             auction_id "auction-1"

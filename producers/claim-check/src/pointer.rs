@@ -96,7 +96,7 @@ mod tests {
     fn golden_bytes() {
         let claim = Claim { bucket: "b".into(), key: "k\"".into() };
         let written = write(&envelope(), &claim).unwrap();
-        expect_test::expect![[r#"{"claim_check":{"bucket":"b","key":"k\""},"event_id":"dd1fea66-86da-8627-8acd-eaef763c71b2","event_type":"ad_request","schema_version":1,"tenant_id":"demo","auction_id":"a\"","received_ts":1795000000123,"endpoint":"/v1/ad_requests","handler_us":17,"body":{}}"#]]
+        expect_test::expect![[r#"{"claim_check":{"bucket":"b","key":"k\""},"event_id":"12260b9d-90b5-8142-9562-fa6358c6915e","event_type":"ad_request","schema_version":1,"tenant_id":"demo","auction_id":"a\"","received_ts":1795000000123,"endpoint":"/v1/ad_requests","handler_us":17,"body":{}}"#]]
             .assert_eq(std::str::from_utf8(&written).unwrap());
         assert!(is_pointer(&written));
         let read: Pointer<'_> = serde_json::from_slice(&written).unwrap();

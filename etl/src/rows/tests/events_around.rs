@@ -40,21 +40,21 @@ fn a_response_is_one_row_and_its_bids_are_theirs() {
         &rows[0].2,
         0,
         &expect![[r#"
-        event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
-        event_type "bid_response"
-        auction_id "a"
-        dsp_id "7"
-        outcome "bid"
-        http_status 200
-        latency_ms 87
-        nbr -
-        nonbid_statuscode -
-        response_bytes -
-        response_id "a"
-        bidid "x"
-        cur "EUR"
-        test true
-    "#]],
+            event_id "13fa2167-2f13-85ae-ba70-7d52937e6c96"
+            event_type "bid_response"
+            auction_id "a"
+            dsp_id "7"
+            outcome "bid"
+            http_status 200
+            latency_ms 87
+            nbr -
+            nonbid_statuscode -
+            response_bytes -
+            response_id "a"
+            bidid "x"
+            cur "EUR"
+            test true
+        "#]],
     );
 }
 
@@ -66,55 +66,55 @@ fn each_bid_of_a_response_is_a_row() {
         &rows[1].2,
         0,
         &expect![[r#"
-        event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
-        bid_index 0
-        auction_id "a"
-        dsp_id "7"
-        seat_id "s-1"
-        bid_id "b-1"
-        bidid "x"
-        imp_id "1"
-        bid_price_cpm_micros 2500000
-        bid_cur "EUR"
-        dealid -
-        crid -
-        cid -
-        adid -
-        adomain "a.example,b.example"
-        cat -
-        attr "1,2"
-        mtype -
-        dur_s -
-        bid_exp_s 60
-        loss_reason -
-    "#]],
+            event_id "13fa2167-2f13-85ae-ba70-7d52937e6c96"
+            bid_index 0
+            auction_id "a"
+            dsp_id "7"
+            seat_id "s-1"
+            bid_id "b-1"
+            bidid "x"
+            imp_id "1"
+            bid_price_cpm_micros 2500000
+            bid_cur "EUR"
+            dealid -
+            crid -
+            cid -
+            adid -
+            adomain "a.example,b.example"
+            cat -
+            attr "1,2"
+            mtype -
+            dur_s -
+            bid_exp_s 60
+            loss_reason -
+        "#]],
     );
     check(
         &rows[1].2,
         1,
         &expect![[r#"
-        event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
-        bid_index 1
-        auction_id "a"
-        dsp_id "7"
-        seat_id "s-2"
-        bid_id "b-2"
-        bidid "x"
-        imp_id "2"
-        bid_price_cpm_micros -
-        bid_cur "EUR"
-        dealid -
-        crid -
-        cid -
-        adid -
-        adomain -
-        cat -
-        attr -
-        mtype -
-        dur_s -
-        bid_exp_s -
-        loss_reason -
-    "#]],
+            event_id "13fa2167-2f13-85ae-ba70-7d52937e6c96"
+            bid_index 1
+            auction_id "a"
+            dsp_id "7"
+            seat_id "s-2"
+            bid_id "b-2"
+            bidid "x"
+            imp_id "2"
+            bid_price_cpm_micros -
+            bid_cur "EUR"
+            dealid -
+            crid -
+            cid -
+            adid -
+            adomain -
+            cat -
+            attr -
+            mtype -
+            dur_s -
+            bid_exp_s -
+            loss_reason -
+        "#]],
     );
 }
 
@@ -138,7 +138,7 @@ fn columns_of_plays_and_auctions() {
         &rows_of_type(EventType::ProofOfPlay, play)[0].2,
         0,
         &expect![[r#"
-            event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
+            event_id "13fa2167-2f13-85ae-ba70-7d52937e6c96"
             event_type "proof_of_play"
             auction_id "a"
             play_id "p"
@@ -169,7 +169,7 @@ fn columns_of_plays_and_auctions() {
         &rows_of_type(EventType::Auction, auction)[0].2,
         0,
         &expect![[r#"
-            event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
+            event_id "13fa2167-2f13-85ae-ba70-7d52937e6c96"
             event_type "auction"
             auction_id "a"
             imp_id "1"
@@ -209,7 +209,7 @@ fn columns_of_notices() {
         &rows_of_type(EventType::BillingNotice, notice)[0].2,
         0,
         &expect![[r#"
-            event_id "37c6779b-f0fc-8ec8-abe7-cc7b3bdd2c30"
+            event_id "13fa2167-2f13-85ae-ba70-7d52937e6c96"
             event_type "billing_notice"
             auction_id "a"
             imp_id "1"

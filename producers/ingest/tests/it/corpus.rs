@@ -185,6 +185,6 @@ async fn whatever_bidders_answered_is_accepted_and_kept() {
     assert_eq!(rig.events().len(), events.len());
     println!("{marked_bids} of {} responses are marked: {marks:?}", events.len());
     // Adapters' fixtures often leave a creative's id out, and some answer what is no response at all.
-    assert!(marks["bid.crid"] > 100 && marks.contains_key("response.type"), "{marks:?}");
+    assert!(marks["bid.crid"] > 50 && marks.contains_key("response.type"), "{marks:?}");
     assert!(!marks.contains_key("field.type"), "{marks:?}");
 }
