@@ -270,8 +270,9 @@ impl Pipeline {
         if is_probe && !draft.is_empty() {
             self.outage.probed(now, &mut self.random);
         } else if !draft.is_empty() {
-            // A request is made anyway: lanes that would be due soon go along, and are in step from then on.
-            self.collect_lanes(now, now + (self.spacing() / 2).max(TIMER_GRAIN), &mut draft);
+            // A request is made anyway: lanes that would be due before the next go along, and are in step from then on.
+            let soon = (self.spacing() / 2).max(self.pace()).max(TIMER_GRAIN);
+            self.collect_lanes(now, now + soon, &mut draft);
         }
         (!draft.is_empty()).then(|| self.request(now, draft))
     }
@@ -364,8 +365,12 @@ impl Pipeline {
 
     /// Before when nothing is sent but what is full or flushed; none while nothing is on its way.
     fn paced_until(&self) -> Option<Instant> {
-        let pace = self.config.linger.min(PACE_MAX);
-        self.last_request.filter(|_| !self.requests.is_empty()).map(|last| last + pace)
+        self.last_request.filter(|_| !self.requests.is_empty()).map(|last| last + self.pace())
+    }
+
+    /// How long requests keep apart.
+    fn pace(&self) -> Duration {
+        self.config.linger.min(PACE_MAX)
     }
 
     /// Cuts one batch from a lane, if the limiter of its shard has room.
